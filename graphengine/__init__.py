@@ -1,0 +1,53 @@
+"""Explicit Jacobians on computational graphs, and the check of hand-derived gradients.
+
+The public names: :class:`Graph` and its :class:`Node`, :class:`Jacobian`, :class:`Op` with
+:func:`term` for ops of one's own, :func:`load` and :class:`Spec` for spec files, :func:`check`
+and its :class:`Report`, the errors, and every op of the library as a function (``ge.softmax``).
+
+Names are imported when they are first used, so that ``graphengine --help`` need not wait for
+NumPy, SciPy and networkx.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from graphengine.graph import Graph, Node
+    from graphengine.jacobian import Jacobian, term
+    from graphengine.ops.base import Elementwise, Op, slope
+    from graphengine.run import Run
+
+_MODULES = {
+    "Elementwise": "graphengine.ops.base",
+    "Graph": "graphengine.graph",
+    "Jacobian": "graphengine.jacobian",
+    "Node": "graphengine.graph",
+    "Op": "graphengine.ops.base",
+    "Run": "graphengine.run",
+    "slope": "graphengine.ops.base",
+    "term": "graphengine.jacobian",
+}
+
+__all__ = ["Elementwise", "Graph", "Jacobian", "Node", "Op", "Run", "__version__", "slope", "term"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return version("graphengine")
+    if name in _MODULES:
+        return getattr(import_module(_MODULES[name]), name)
+    if not name.startswith("_"):
+        from graphengine.ops import OPS, function  # noqa: PLC0415 (heavy, see above)
+
+        if name in OPS:
+            return function(name)
+    raise AttributeError(f"module 'graphengine' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    from graphengine.ops import OPS  # noqa: PLC0415 (heavy, see above)
+
+    return sorted([*__all__, *OPS])

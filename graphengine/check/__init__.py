@@ -1,0 +1,1 @@
+"""The check of hand-derived gradients."""

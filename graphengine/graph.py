@@ -1,0 +1,615 @@
+"""Graphs: nodes with ops, built with operators and functions, checked as they are built."""
+
+from __future__ import annotations
+
+import keyword
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import networkx as nx
+import numpy as np
+from numpy.typing import ArrayLike
+
+from graphengine.errors import GraphEngineError, GraphError, nearest
+from graphengine.ops import functions
+from graphengine.ops.arithmetic import Add, Divide, MatMul, Multiply, Negative, Power, Subtract
+from graphengine.ops.base import ATOM, Array, Op, Operand, Shape, Written, as_value
+from graphengine.ops.rearrangement import Alias
+
+if TYPE_CHECKING:
+    from graphengine.run import Run
+
+__all__ = ["KINDS", "Graph", "Kind", "Node", "Role"]
+
+Role: TypeAlias = Literal["input", "parameter", "constant", "op"]
+Kind: TypeAlias = Literal[
+    "real",
+    "positive",
+    "one_hot",
+    "probability",
+    "label",
+    "symmetric",
+    "positive_definite",
+    "binary",
+    "sign",
+]
+
+KINDS: Mapping[Kind, str] = {
+    "real": "any real numbers (the default)",
+    "positive": "numbers above zero",
+    "one_hot": "one 1 along the last axis, zeros elsewhere",
+    "probability": "positive numbers that add up to 1 along the last axis",
+    "label": "class indices, whole numbers from 0",
+    "symmetric": "a symmetric matrix (the last two axes)",
+    "positive_definite": "a symmetric positive definite matrix (the last two axes)",
+    "binary": "zeros and ones",
+    "sign": "−1 and 1",
+}
+"""What a start node's values may be like, for those who sample them."""
+
+
+class Node(Operand):
+    """One node: its op, its arguments (nodes, or fixed numbers), its shape.
+
+    Nodes are made by a :class:`Graph` and by operators and functions on nodes.
+    """
+
+    __slots__ = ("_name", "args", "graph", "kind", "number", "op", "role", "shape", "value")
+    __array_ufunc__ = None  # so that ndarray @ node comes to the node
+
+    def __init__(
+        self,
+        graph: Graph,
+        number: int,
+        name: str | None,
+        role: Role,
+        shape: Shape,
+        *,
+        op: Op | None = None,
+        args: tuple[Node | Array, ...] = (),
+        kind: Kind = "real",
+        value: Array | None = None,
+    ) -> None:
+        self.graph, self.number, self._name, self.role = graph, number, name, role
+        self.shape, self.op, self.args, self.kind, self.value = shape, op, args, kind, value
+
+    @property
+    def name(self) -> str:
+        """The name given, or one made from the named node that it serves (``J.1``)."""
+        if self._name is None:
+            self.graph._name_the_unnamed()
+        return self._name or ""
+
+    @property
+    def named(self) -> bool:
+        """Whether somebody gave this node its name."""
+        return self._name is not None and self._name in self.graph._given
+
+    @property
+    def parents(self) -> tuple[Node, ...]:
+        """The nodes whose values the op takes, each once, in the order of the arguments."""
+        return tuple(dict.fromkeys(arg for arg in self.args if isinstance(arg, Node)))
+
+    @property
+    def size(self) -> int:
+        """The number of entries of the value."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    @property
+    def formula(self) -> str:
+        """The op as formula text, with the unnamed nodes that it takes written out."""
+        return "" if self.op is None else _written(self).text
+
+    def _apply(self, op: Op, args: Sequence[Any]) -> Node:
+        return self.graph.add(op, args)
+
+    # NumPy's operators, with NumPy's meaning.
+    def __add__(self, other: Any) -> Node:
+        return self.graph.add(Add(), (self, other))
+
+    def __radd__(self, other: Any) -> Node:
+        return self.graph.add(Add(), (other, self))
+
+    def __sub__(self, other: Any) -> Node:
+        return self.graph.add(Subtract(), (self, other))
+
+    def __rsub__(self, other: Any) -> Node:
+        return self.graph.add(Subtract(), (other, self))
+
+    def __mul__(self, other: Any) -> Node:
+        return self.graph.add(Multiply(), (self, other))
+
+    def __rmul__(self, other: Any) -> Node:
+        return self.graph.add(Multiply(), (other, self))
+
+    def __truediv__(self, other: Any) -> Node:
+        return self.graph.add(Divide(), (self, other))
+
+    def __rtruediv__(self, other: Any) -> Node:
+        return self.graph.add(Divide(), (other, self))
+
+    def __pow__(self, other: Any) -> Node:
+        return self.graph.add(Power(), (self, other))
+
+    def __rpow__(self, other: Any) -> Node:
+        return self.graph.add(Power(), (other, self))
+
+    def __matmul__(self, other: Any) -> Node:
+        return self.graph.add(MatMul(), (self, other))
+
+    def __rmatmul__(self, other: Any) -> Node:
+        return self.graph.add(MatMul(), (other, self))
+
+    def __neg__(self) -> Node:
+        return self.graph.add(Negative(), (self,))
+
+    def __bool__(self) -> bool:
+        raise GraphError(
+            f"node {self.name!r}",
+            expected="a node to be used in formulas",
+            got="a test of its truth",
+            hint="a node has no value before a run; use where(…) or maximum(…)",
+        )
+
+    def __repr__(self) -> str:
+        what = self.formula or self.role
+        return f"<Node {self.name}: {what}, shape {self.shape}>"
+
+
+def _written(node: Node) -> Written:
+    """``node``'s op as text; unnamed arguments are written out, without recursion."""
+    done: dict[int, Written] = {}
+    stack = [node]
+    while stack:
+        top = stack[-1]
+        waiting = [
+            arg
+            for arg in top.args
+            if isinstance(arg, Node) and not arg.named and arg.op and arg.number not in done
+        ]
+        if waiting:
+            stack += waiting
+            continue
+        stack.pop()
+        if top.number not in done and top.op is not None:
+            args = [_operand(arg, done) for arg in top.args]
+            done[top.number] = top.op.written(*args)
+    return done[node.number]
+
+
+def _operand(arg: Node | Array, done: Mapping[int, Written]) -> Written:
+    if not isinstance(arg, Node):
+        return Written(_literal(arg), ATOM if arg.ndim or arg >= 0 else 3)
+    if arg.number in done and not arg.named:
+        return done[arg.number]
+    return Written(arg.name, ATOM)
+
+
+def _literal(array: Array) -> str:
+    def number(value: float) -> str:
+        return str(int(value)) if value == int(value) and abs(value) < 1e15 else repr(value)
+
+    def nested(value: Any) -> str:
+        if isinstance(value, list):
+            return "[" + ", ".join(map(nested, value)) + "]"
+        return number(value) if np.isfinite(value) else repr(value)
+
+    return nested(array.tolist())
+
+
+class Graph:
+    """A computational graph: start nodes, ops on them, and one node that is the result.
+
+    >>> import graphengine as ge
+    >>> g = ge.Graph("least squares")
+    >>> x, y = g.input("x", (4,)), g.input("y", (3,))
+    >>> W = g.parameter("W", (3, 4))
+    >>> z = g.node("z", y - W @ x)
+    >>> loss = g.result("loss", 0.5 * ge.sum(z**2))
+    >>> g["z"].formula, g["loss"].shape
+    ('y - W @ x', ())
+    """
+
+    def __init__(self, name: str = "graph", *, about: str = "") -> None:
+        self.name, self.about = name, about
+        self.nodes: list[Node] = []
+        """All nodes; parents come before their children."""
+        self._given: dict[str, Node] = {}
+        self._unnamed: list[Node] = []
+        self._by_name: dict[str, Node] | None = {}
+        self._result: Node | None = None
+        self._dag: nx.DiGraph[str] | None = None
+
+    # --- building -------------------------------------------------------------------------
+
+    def input(self, name: str, shape: int | Sequence[int] = (), *, kind: Kind = "real") -> Node:
+        """A start node for data; ``kind`` says what its values are like (:data:`KINDS`)."""
+        return self._start(name, "input", shape, kind)
+
+    def parameter(self, name: str, shape: int | Sequence[int] = (), *, kind: Kind = "real") -> Node:
+        """A start node for something to be learnt."""
+        return self._start(name, "parameter", shape, kind)
+
+    def constant(self, name: str, value: ArrayLike) -> Node:
+        """A start node that has its value from the start."""
+        array = frozen(as_value(value, f"constant {name!r}"))
+        return self._start(name, "constant", array.shape, "real", array)
+
+    def node(self, name: str, of: Any) -> Node:
+        """Give the node ``of`` (an expression of nodes) a name."""
+        if not isinstance(of, Node) or of.graph is not self:
+            raise GraphError(
+                f"node {name!r}",
+                expected="an expression of this graph's nodes",
+                got="a node of another graph" if isinstance(of, Node) else repr(of)[:60],
+                hint="numbers alone are a constant: g.constant(name, value)",
+            )
+        self._check_name(name)
+        if of.role != "op" or of.named:
+            of = self.add(Alias(), (of,))
+        self._adopt(of, name)
+        return of
+
+    def result(self, name: str, of: Any = None) -> Node:
+        """Name the node ``of`` and make it the result; without ``of``, the node called ``name``."""
+        self._result = self[name] if of is None else self.node(name, of)
+        self._dag = None
+        return self._result
+
+    def add(self, op: Op, args: Sequence[Any]) -> Node:
+        """The node that ``op`` makes of ``args``: nodes of this graph, or numbers.
+
+        Arity and shapes are checked here.
+        """
+        op.check_arity(len(args))
+        found: list[Node | Array] = []
+        for place, arg in enumerate(args):
+            if isinstance(arg, Node):
+                if arg.graph is not self:
+                    raise GraphError(
+                        f"{op.name}: argument {place + 1}",
+                        expected=f"a node of graph {self.name!r}",
+                        got=f"node {arg.name!r} of graph {arg.graph.name!r}",
+                    )
+                found.append(arg)
+            else:
+                found.append(frozen(as_value(arg, f"{op.name}: argument {place + 1}")))
+        try:
+            shape = op.shape_of(*(arg.shape for arg in found))
+        except GraphEngineError as error:
+            names = ", ".join(_name_of(arg) for arg in found)
+            raise error.located(f"{self.name}: {op.name}({names})") from None
+        node = Node(self, len(self.nodes), None, "op", shape, op=op, args=tuple(found))
+        self.nodes.append(node)
+        self._unnamed.append(node)
+        self._by_name = self._dag = None
+        return node
+
+    def _start(
+        self,
+        name: str,
+        role: Role,
+        shape: int | Sequence[int],
+        kind: Kind,
+        value: Array | None = None,
+    ) -> Node:
+        self._check_name(name)
+        given = (shape,) if isinstance(shape, int) else tuple(shape)
+        if not all(isinstance(n, (int, np.integer)) and n >= 0 for n in given):
+            raise GraphError(
+                f"{role} {name!r}",
+                expected="a shape of whole numbers",
+                got=repr(shape),
+                hint="a number has the shape ()",
+            )
+        if kind not in KINDS:
+            raise GraphError(
+                f"{role} {name!r}",
+                expected=f"a kind ({', '.join(KINDS)})",
+                got=repr(kind),
+                hint=nearest(str(kind), KINDS),
+            )
+        node = Node(
+            self,
+            len(self.nodes),
+            name,
+            role,
+            tuple(int(n) for n in given),
+            kind=kind,
+            value=value,
+        )
+        self.nodes.append(node)
+        self._given[name] = node
+        self._by_name = self._dag = None
+        return node
+
+    def _check_name(self, name: str) -> None:
+        if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII):
+            raise GraphError(
+                f"name {name!r}",
+                expected="a letter or _, then letters, digits and _",
+                got=repr(name),
+            )
+        if keyword.iskeyword(name):
+            raise GraphError(
+                f"name {name!r}",
+                expected="a name",
+                got="a word that Python keeps for itself",
+                hint=f"write {name[:3]!r} or {name + '_'!r}",
+            )
+        if name in self._given:
+            raise GraphError(
+                f"name {name!r}",
+                expected="a new name",
+                got=f"a second node of that name (the first: {self._given[name]!r})",
+            )
+
+    def _adopt(self, node: Node, name: str) -> None:
+        """Name ``node``; the unnamed nodes that it alone was built from are its own: ``name.1`` …"""
+        node._name = name
+        self._given[name] = node
+        stack, own = [node], []
+        while stack:
+            for arg in stack.pop().args:
+                if isinstance(arg, Node) and arg._name is None:
+                    arg._name = ""  # seen; named below in the order in which they were made
+                    own.append(arg)
+                    stack.append(arg)
+        for count, arg in enumerate(sorted(own, key=lambda one: one.number), 1):
+            arg._name = f"{name}.{count}"
+        self._by_name = self._dag = None
+
+    def _name_the_unnamed(self) -> None:
+        for node in self._unnamed:
+            if node._name is None:
+                node._name = f"_.{node.number}"
+        self._unnamed.clear()
+
+    # --- looking --------------------------------------------------------------------------
+
+    def __getitem__(self, name: str | Node) -> Node:
+        """The node of that name (a node of this graph stands for itself)."""
+        if isinstance(name, Node):
+            if name.graph is self:
+                return name
+            name = name.name
+        found = self._given.get(name)
+        if found is None:
+            if self._by_name is None or not self._by_name:
+                self._by_name = {node.name: node for node in self.nodes}
+            found = self._by_name.get(name)
+        if found is None:
+            raise GraphError(
+                f"graph {self.name!r}",
+                expected="the name of a node",
+                got=repr(name),
+                hint=nearest(name, self._given),
+            )
+        return found
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._given
+
+    def __iter__(self) -> Iterator[Node]:
+        return iter(self.nodes)
+
+    def __len__(self) -> int:
+        return len(self.nodes)
+
+    @property
+    def named(self) -> Mapping[str, Node]:
+        """The nodes that were given a name, by name, in the order in which they were named."""
+        return dict(self._given)
+
+    @property
+    def starts(self) -> tuple[Node, ...]:
+        """The nodes without parents that take a value: inputs, parameters, constants."""
+        return tuple(node for node in self.nodes if node.role != "op")
+
+    @property
+    def result_node(self) -> Node:
+        """The result; if none was named, the one childless node."""
+        if self._result is not None:
+            return self._result
+        parents = {parent for node in self.nodes for parent in node.parents}
+        sinks = [node for node in self.nodes if node not in parents and node.role == "op"]
+        if len(sinks) != 1:
+            raise GraphError(
+                f"graph {self.name!r}",
+                expected="a result node",
+                got=f"{len(sinks)} nodes without children",
+                hint="name one with g.result(name)",
+            )
+        return sinks[0]
+
+    @property
+    def dag(self) -> nx.DiGraph[str]:
+        """The graph as a ``networkx.DiGraph``, which the lecture's passes work on.
+
+        A node holds ``role``, ``op``, ``args`` (parents' names, or fixed numbers), ``shape`` and,
+        for constants, ``value``; an edge from parent to child holds ``positions``, the places
+        of the parent among the child's arguments.  ``dag.graph["result"]`` names the result.
+        The same object is returned until the graph grows; its structure is frozen.
+        """
+        if self._dag is None:
+            dag: nx.DiGraph[str] = nx.DiGraph(name=self.name)
+            for node in self.nodes:
+                args = tuple(arg.name if isinstance(arg, Node) else arg for arg in node.args)
+                dag.add_node(node.name, role=node.role, op=node.op, args=args, shape=node.shape)
+                if node.value is not None:
+                    dag.nodes[node.name]["value"] = node.value
+                for place, arg in enumerate(args):
+                    if isinstance(arg, str):
+                        if dag.has_edge(arg, node.name):
+                            dag.edges[arg, node.name]["positions"] += (place,)
+                        else:
+                            dag.add_edge(arg, node.name, positions=(place,))
+            if self._result is not None or (len(self.nodes) and self._one_sink()):
+                dag.graph["result"] = self.result_node.name
+            self._dag = nx.freeze(dag)
+        return self._dag
+
+    def _one_sink(self) -> bool:
+        try:
+            return self.result_node is not None
+        except GraphError:
+            return False
+
+    @classmethod
+    def from_dag(cls, dag: nx.DiGraph[str], ops: Iterable[type[Op]] = ()) -> Graph:
+        """The graph of a ``DiGraph`` whose nodes hold ``role``, ``shape``, ``op`` and ``args``.
+
+        ``op`` may be an op or the name of one of the library's or of ``ops``.  Raises
+        :class:`GraphError` for a cycle, an unknown parent or an unknown op.
+        """
+        graph = cls(str(dag.graph.get("name", "graph")))
+        known = functions(ops)
+        made: dict[str, Node] = {}
+        for name in in_order(
+            {
+                name: [arg for arg in data.get("args", ()) if isinstance(arg, str)]
+                for name, data in dag.nodes(data=True)
+            }
+        ):
+            data = dag.nodes[name]
+            op = data.get("op")
+            if op is None:
+                role = data.get("role", "input")
+                if role == "constant":
+                    made[name] = graph.constant(name, data["value"])
+                else:
+                    shape = data.get("shape", np.shape(data.get("value", 0.0)))
+                    made[name] = graph._start(name, role, shape, data.get("kind", "real"))
+                continue
+            if isinstance(op, str):
+                if op not in known:
+                    raise GraphError(
+                        f"node {name!r}",
+                        expected="the name of an op",
+                        got=repr(op),
+                        hint=nearest(op, known),
+                    )
+                op = known[op].make((), {})
+            args = [made[arg] if isinstance(arg, str) else arg for arg in data["args"]]
+            made[name] = graph.add(op, args)
+            if "." not in name:
+                graph._adopt(made[name], name)
+        if "result" in dag.graph:
+            graph._result = made[dag.graph["result"]]
+        return graph
+
+    def __eq__(self, other: object) -> bool:
+        """Equal graphs compute the same from the same names: same nodes, ops, arguments, result."""
+        if not isinstance(other, Graph):
+            return NotImplemented
+        return _signature(self) == _signature(other)
+
+    __hash__ = None  # type: ignore[assignment]  # a graph grows
+
+    def __repr__(self) -> str:
+        return f"<Graph {self.name!r}: {len(self.nodes)} nodes>"
+
+    # --- running --------------------------------------------------------------------------
+
+    def run(
+        self, values: Mapping[str, ArrayLike] | None = None, *, limit: int | None = None
+    ) -> Run:
+        """Evaluate the graph at one point; see :class:`graphengine.run.Run`.
+
+        ``values`` gives the inputs and parameters (and may replace constants); ``limit`` bounds
+        the bytes of explicit Jacobians.
+        """
+        from graphengine.run import Run
+
+        return Run(self, values or {}, limit=limit)
+
+
+def frozen(array: Array) -> Array:
+    """A read-only copy."""
+    copy = np.array(array)
+    copy.setflags(write=False)
+    return copy
+
+
+def in_order(parents: Mapping[str, Iterable[str]]) -> list[str]:
+    """Names with parents before children, otherwise in the order given; no recursion.
+
+    Raises :class:`GraphError` for a parent that is not there and for a cycle, which it shows.
+    """
+    order: list[str] = []
+    state: dict[str, int] = {}  # 1: its parents are being visited, 2: done
+    for root in parents:
+        stack = [(root, iter(parents[root]))] if root not in state else []
+        state.setdefault(root, 1)
+        while stack:
+            name, rest = stack[-1]
+            parent = next(rest, None)
+            if parent is None:
+                stack.pop()
+                if state[name] != 2:
+                    state[name] = 2
+                    order.append(name)
+            elif parent not in parents:
+                raise GraphError(
+                    f"node {name!r}",
+                    expected="parents that are nodes",
+                    got=repr(parent),
+                    hint=nearest(parent, parents),
+                )
+            elif state.get(parent) == 1:
+                path = [one for one, _ in stack]
+                cycle = [*path[path.index(parent) :], parent]
+                raise GraphError(
+                    f"node {name!r}",
+                    expected="no cycles",
+                    got=" <- ".join(cycle[-12:]),
+                    hint="a node cannot depend on itself",
+                )
+            elif parent not in state:
+                state[parent] = 1
+                stack.append((parent, iter(parents[parent])))
+    return order
+
+
+def _name_of(arg: Node | Array) -> str:
+    if isinstance(arg, Node):
+        return arg._name or arg.formula
+    return _literal(arg) if arg.size < 6 else f"array {arg.shape}"
+
+
+def _signature(graph: Graph) -> dict[str, Any]:
+    """What each given name stands for, with its unnamed arguments written into it."""
+    return {
+        "result": graph._result.name if graph._result else None,
+        **{name: (node.role, node.kind, _structure(node)) for name, node in graph.named.items()},
+    }
+
+
+def _structure(top: Node) -> tuple[Any, ...]:
+    """The ops below ``top`` down to named nodes, parents first, each once."""
+    place: dict[int, int] = {}
+    found: list[Any] = []
+    stack = [top]
+    while stack:
+        node = stack[-1]
+        unnamed = [a for a in node.args if isinstance(a, Node) and not a.named]
+        waiting = [arg for arg in unnamed if arg.number not in place]
+        if waiting:
+            stack += reversed(waiting)
+            continue
+        stack.pop()
+        if node.number in place:
+            continue
+        place[node.number] = len(found)
+        args = tuple(
+            (arg.shape, arg.tobytes())
+            if not isinstance(arg, Node)
+            else arg.name
+            if arg.named
+            else place[arg.number]
+            for arg in node.args
+        )
+        value = None if node.value is None else node.value.tobytes()
+        found.append((node.op, node.shape, value, args))
+    return tuple(found)

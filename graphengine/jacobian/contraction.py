@@ -1,0 +1,153 @@
+"""Products of labelled arrays, summed over the labels that are not kept."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from graphengine.errors import TooLargeError
+from graphengine.jacobian.terms import Array, Factor, Label
+
+DEFAULT_LIMIT = 2 * 1024**3
+"""Bytes that an explicit array may take unless the caller says otherwise (2 GiB)."""
+
+
+def contract(
+    operands: Sequence[Factor],
+    keep: tuple[Label, ...],
+    sizes: Mapping[Label, int],
+    limit: int = DEFAULT_LIMIT,
+) -> Array:
+    """The product of ``operands`` summed over all labels but ``keep``, in the order of ``keep``.
+
+    A label of ``keep`` that no operand has is repeated.  Products over a summed label are
+    matrix products.  Raises :class:`TooLargeError` before an array passes ``limit`` bytes.
+    """
+    rest = list(operands) or [Factor(np.ones(()), ())]
+    while len(rest) > 1:
+        left, right, others = _cheapest_pair(rest, keep, sizes)
+        needed = set(keep).union(*(operand.labels for operand in others))
+        rest = [_pair(left, right, needed, keep, sizes, limit), *others]
+    return expand(_sum_out(rest[0], set(keep)), keep, sizes)
+
+
+def expand(operand: Factor, keep: tuple[Label, ...], sizes: Mapping[Label, int]) -> Array:
+    """``operand`` with one axis for each label of ``keep``, repeated where it has none (a view)."""
+    if operand.labels == keep:
+        return operand.array
+    place = {label: k for k, label in enumerate(operand.labels)}
+    array = operand.array.transpose([place[label] for label in keep if label in place])
+    ones = tuple(sizes[label] if label in place else 1 for label in keep)
+    return np.broadcast_to(array.reshape(ones), tuple(sizes[label] for label in keep))
+
+
+def times(left: Array, right: Array) -> Array:
+    """The product of two arrays in which zero times anything is zero.
+
+    A zero gradient stays zero behind an infinite or undefined slope: the branch that
+    ``where`` did not take, the slope of a square root at zero.
+    """
+    with np.errstate(invalid="ignore", over="ignore"):
+        product: Array = np.asarray(left * right)
+        if not math.isfinite(product.sum()):
+            broken = np.isnan(product)
+            product = np.where(broken & ((left == 0) | (right == 0)), 0.0, product)
+    return product
+
+
+def _sum_out(operand: Factor, needed: set[Label]) -> Factor:
+    axes = tuple(k for k, label in enumerate(operand.labels) if label not in needed)
+    if not axes:
+        return operand
+    labels = tuple(label for label in operand.labels if label in needed)
+    return Factor(np.asarray(operand.array.sum(axis=axes)), labels)
+
+
+def _cheapest_pair(
+    operands: list[Factor], keep: tuple[Label, ...], sizes: Mapping[Label, int]
+) -> tuple[Factor, Factor, list[Factor]]:
+    """The two operands whose product is smallest beside them, and the others."""
+    if len(operands) == 2:
+        return operands[0], operands[1], []
+
+    def growth(i: int, j: int) -> tuple[int, int]:
+        others = [operands[k].labels for k in range(len(operands)) if k not in (i, j)]
+        needed = set(keep).union(*others)
+        both = set(operands[i].labels) | set(operands[j].labels)
+        size = math.prod(sizes[label] for label in both & needed)
+        return size - operands[i].array.size - operands[j].array.size, i
+
+    pairs = [(i, j) for i in range(len(operands)) for j in range(i + 1, len(operands))]
+    i, j = min(pairs, key=lambda pair: growth(*pair))
+    return operands[i], operands[j], [o for k, o in enumerate(operands) if k not in (i, j)]
+
+
+def _pair(
+    left: Factor,
+    right: Factor,
+    needed: set[Label],
+    keep: tuple[Label, ...],
+    sizes: Mapping[Label, int],
+    limit: int,
+) -> Factor:
+    left = _sum_out(left, needed | set(right.labels))
+    right = _sum_out(right, needed | set(left.labels))
+    shared = [label for label in left.labels if label in right.labels]
+    summed = tuple(label for label in shared if label not in needed)
+    batch = tuple(label for label in shared if label in needed)
+    rows = tuple(label for label in left.labels if label not in shared)
+    cols = tuple(label for label in right.labels if label not in shared)
+    guard(math.prod(sizes[label] for label in (*batch, *rows, *cols)) * 8, limit)
+    if not summed:
+        both = {*batch, *rows, *cols}
+        order = tuple(label for label in keep if label in both)
+        order += tuple(label for label in (*batch, *rows, *cols) if label not in order)
+        return Factor(times(_align(left, order), _align(right, order)), order)
+    shape = [math.prod(sizes[label] for label in part) for part in (batch, rows, cols, summed)]
+    a = expand(left, (*batch, *rows, *summed), sizes)
+    b = expand(right, (*batch, *summed, *cols), sizes)
+    if batch:
+        a, b = a.reshape(shape[0], shape[1], shape[3]), b.reshape(shape[0], shape[3], shape[2])
+    else:
+        a, b = a.reshape(shape[1], shape[3]), b.reshape(shape[3], shape[2])
+    labels = (*batch, *rows, *cols)
+    return Factor((a @ b).reshape(tuple(sizes[label] for label in labels)), labels)
+
+
+def _align(operand: Factor, order: tuple[Label, ...]) -> Array:
+    """``operand`` with axes in ``order``, of size 1 where it has no such label (a view)."""
+    if operand.labels == order:
+        return operand.array
+    place = {label: k for k, label in enumerate(operand.labels)}
+    array = operand.array.transpose([place[label] for label in order if label in place])
+    return array.reshape(
+        tuple(operand.array.shape[place[label]] if label in place else 1 for label in order)
+    )
+
+
+def guard(size: int, limit: int, what: str = "an explicit Jacobian") -> None:
+    """Refuse ``size`` bytes above ``limit`` before anything is allocated."""
+    if size > limit:
+        raise TooLargeError(
+            what,
+            expected=f"at most {human(limit)}",
+            got=human(size),
+            hint="raise limit=, take a gradient or products (pull, push) instead, "
+            "or ask for fewer rows or columns",
+        )
+
+
+def human(size: int) -> str:
+    """A number of bytes for people.
+
+    >>> human(2 * 1024**3), human(1536)
+    ('2 GiB', '1.5 KiB')
+    """
+    value = float(size)
+    for unit in ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"):
+        if value < 1024 or unit == "EiB":
+            return f"{value:.3g} {unit}"
+        value /= 1024
+    raise AssertionError("unreachable")

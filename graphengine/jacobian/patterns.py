@@ -1,0 +1,157 @@
+"""Where the entries of a sum of terms stand in a CSR matrix: computed once, then only filled."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from graphengine.jacobian.contraction import contract, guard
+from graphengine.jacobian.terms import Array, Label, Shape, Side, Term, flat_positions, structure
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """The index arrays of a CSR matrix, and the slot of each entry of each term.
+
+    ``slots`` is None when the entries of the one term are the data as they stand.
+    """
+
+    shape: tuple[int, int]
+    indptr: NDArray[np.integer]
+    indices: NDArray[np.integer]
+    slots: NDArray[np.intp] | None
+
+    @property
+    def nbytes(self) -> int:
+        slots = 0 if self.slots is None else self.slots.nbytes
+        return self.indptr.nbytes + self.indices.nbytes + slots
+
+    def fill(self, terms: Sequence[Term], limit: int) -> csr_array:
+        """The matrix of ``terms``, whose structure is the one this pattern was made for."""
+        data = np.empty(sum(part.entries for part in terms))
+        start = 0
+        for part in terms:
+            _write(part, data[start : start + part.entries], limit)
+            start += part.entries
+        if self.slots is not None:
+            data = np.bincount(self.slots, data, minlength=len(self.indices)).astype(float)
+        return csr_array((data, self.indices.copy(), self.indptr.copy()), shape=self.shape)
+
+
+class PatternCache:
+    """The patterns used last, up to a number of bytes: a memo of a pure function."""
+
+    def __init__(self, limit: int = 256 * 1024**2) -> None:
+        self.limit, self._held = limit, 0
+        self._patterns: OrderedDict[Hashable, Pattern] = OrderedDict()
+
+    def get(self, shape: tuple[int, int], terms: Sequence[Term]) -> Pattern:
+        """The pattern for terms of this structure, made now if it is not held."""
+        key = (shape, structure(terms))
+        found = self._patterns.get(key)
+        if found is None:
+            found = _pattern(shape, terms)
+            if found.nbytes > self.limit:
+                return found
+            self._patterns[key] = found
+            self._held += found.nbytes
+            while self._held > self.limit:
+                self._held -= self._patterns.popitem(last=False)[1].nbytes
+        else:
+            self._patterns.move_to_end(key)
+        return found
+
+
+patterns = PatternCache()
+
+
+def matrix(out_shape: Shape, in_shape: Shape, terms: Sequence[Term], limit: int) -> csr_array:
+    """``terms`` as a CSR matrix of shape ``(size out, size in)``, refused above ``limit`` bytes."""
+    shape = math.prod(out_shape), math.prod(in_shape)
+    guard(bytes_needed(shape, terms), limit)
+    if not terms:
+        return csr_array(shape)
+    return patterns.get(shape, terms).fill(terms, limit)
+
+
+def bytes_needed(shape: tuple[int, int], terms: Sequence[Term]) -> int:
+    """Bytes of the CSR matrix: data and column of each entry, and the row pointers."""
+    width = _index_type(shape, terms)().itemsize
+    return sum(part.entries for part in terms) * (8 + width) + (shape[0] + 1) * width
+
+
+def _index_type(shape: tuple[int, int], terms: Sequence[Term]) -> type[np.int32] | type[np.int64]:
+    largest = max(*shape, sum(part.entries for part in terms))
+    return np.int32 if largest <= np.iinfo(np.int32).max else np.int64
+
+
+def _write(part: Term, data: Array, limit: int) -> None:
+    """Write the numbers of a term into ``data``, in the order of its labels."""
+    values = contract(part.factors, part.labels, part.sizes, limit)
+    place = data.reshape(values.shape)
+    np.copyto(place, values)
+    if part.coef != 1.0:
+        place *= part.coef
+
+
+def _pattern(shape: tuple[int, int], terms: Sequence[Term]) -> Pattern:
+    kind = _index_type(shape, terms)
+    if len(terms) == 1:
+        direct = _direct(shape, terms[0], kind)
+        if direct is not None:
+            return direct
+    rows = np.concatenate([_positions(part.out, part) for part in terms])
+    cols = np.concatenate([_positions(part.into, part) for part in terms])
+    places, slots = np.unique(rows * shape[1] + cols, return_inverse=True)
+    indptr = np.zeros(shape[0] + 1, dtype=np.int64)
+    np.cumsum(np.bincount(places // max(shape[1], 1), minlength=shape[0]), out=indptr[1:])
+    return Pattern(
+        shape,
+        indptr.astype(kind),
+        (places % max(shape[1], 1)).astype(kind),
+        slots.reshape(-1),
+    )
+
+
+def _direct(
+    shape: tuple[int, int], part: Term, kind: type[np.int32] | type[np.int64]
+) -> Pattern | None:
+    """The pattern of a term whose entries come in the order of CSR as they stand, else None."""
+    own = tuple(label for label in part.into.labels if label not in part.out.labels)
+    if not (_increasing(part.out, part.out.labels) and _increasing(part.into, own)):
+        return None
+    heads = tuple(part.sizes[label] for label in part.out.labels)
+    width = math.prod(part.sizes[label] for label in own)
+    counts = np.zeros(shape[0], dtype=np.int64)
+    counts[flat_positions(part.out, part.out.labels).reshape(-1)] = width
+    indptr = np.zeros(shape[0] + 1, dtype=kind)
+    np.cumsum(counts, out=indptr[1:])
+    indices = _positions(part.into, part).astype(kind).reshape(math.prod(heads) * width)
+    return Pattern(shape, indptr, indices, None)
+
+
+def _increasing(side: Side, labels: tuple[Label, ...]) -> bool:
+    """Whether positions on this side grow strictly as ``labels`` count up, the last one fastest."""
+    found = []
+    for label, at in side.index:
+        if label not in labels:
+            continue
+        rising = at is None or (
+            at.step > 0 if isinstance(at, range) else bool(np.all(at[1:] > at[:-1]))
+        )
+        if not rising or label in found:
+            return False
+        found.append(label)
+    return tuple(found) == labels
+
+
+def _positions(side: Side, part: Term) -> NDArray[np.int64]:
+    labels = part.labels
+    sizes = tuple(part.sizes[label] for label in labels)
+    return np.broadcast_to(flat_positions(side, labels), sizes).reshape(-1)

@@ -1,0 +1,133 @@
+"""The ops, one block each, in families; the table of them and the functions that apply them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, fields
+from types import MappingProxyType, ModuleType
+from typing import Any
+
+from graphengine.errors import OpError, nearest
+from graphengine.ops import (
+    activations,
+    arithmetic,
+    elementwise,
+    linalg,
+    losses,
+    rearrangement,
+    reductions,
+    selection,
+)
+from graphengine.ops.base import Op
+
+__all__ = ["FAMILIES", "OPS", "OpFunction", "function", "functions", "table"]
+
+FAMILIES: tuple[ModuleType, ...] = (
+    arithmetic,
+    elementwise,
+    activations,
+    selection,
+    reductions,
+    losses,
+    linalg,
+    rearrangement,
+)
+"""The modules that hold ops, in the order of the table."""
+
+
+def table(modules: Iterable[ModuleType]) -> dict[str, type[Op]]:
+    """The ops that ``modules`` define, by name, in the order of the text."""
+    found: dict[str, type[Op]] = {}
+    for module in modules:
+        for value in vars(module).values():
+            if isinstance(value, type) and issubclass(value, Op) and value.name:
+                if value.__module__ != module.__name__:
+                    continue
+                if found.setdefault(value.name, value) is not value:
+                    raise OpError(f"op {value.name!r}", expected="one class", got="two")
+    return found
+
+
+class OpFunction:
+    """An op as a function: arguments first, then the op's parameters by place or by name.
+
+    Applied to nodes it makes a node, applied to numbers it gives the value.
+
+    >>> function("sum")([[1.0, 2.0], [3.0, 4.0]], axis=0)
+    array([4., 6.])
+    """
+
+    def __init__(self, op: type[Op]) -> None:
+        self.op = op
+        self.__name__ = op.name
+        self.__doc__ = op.__doc__
+
+    def __call__(self, *args: Any, **parameters: Any) -> Any:
+        if self.op.variadic:
+            if len(args) >= 1 and isinstance(args[0], (list, tuple)):
+                args, places = tuple(args[0]), args[1:]
+            else:
+                places = ()
+        else:
+            args, places = args[: len(self.op.arguments)], args[len(self.op.arguments) :]
+        return self.make(places, parameters)(*args)
+
+    def make(self, places: tuple[Any, ...], parameters: Mapping[str, Any]) -> Op:
+        """The op with these parameters; :class:`OpError` for one that it does not have."""
+        names = [field.name for field in fields(self.op)]  # type: ignore[arg-type]  # each op is one
+        if len(places) > len(names):
+            raise OpError(
+                self.op.name,
+                expected=f"arguments {', '.join((*self.op.arguments, *names))}",
+                got=f"{len(places) - len(names)} more",
+            )
+        given = dict(zip(names, places, strict=False))
+        for name, value in parameters.items():
+            if name not in names or name in given:
+                raise OpError(
+                    self.op.name,
+                    expected=f"parameters {', '.join(names)}" if names else "no parameters",
+                    got=f"{name}= twice" if name in given else f"{name}=",
+                    hint=nearest(name, names),
+                )
+            given[name] = value
+        missing = [
+            field.name
+            for field in fields(self.op)  # type: ignore[arg-type]  # each op is one
+            if field.name not in given and field.default is MISSING
+        ]
+        if missing:
+            raise OpError(self.op.name, expected=f"parameter {missing[0]}=", got="none")
+        return self.op(**{name: plain(value) for name, value in given.items()})
+
+    def __repr__(self) -> str:
+        return f"<op {self.op.name}>"
+
+
+def plain(value: Any) -> Any:
+    """A parameter as frozen values: lists become tuples."""
+    return tuple(map(plain, value)) if isinstance(value, (list, tuple)) else value
+
+
+OPS: Mapping[str, type[Op]] = MappingProxyType(table(FAMILIES))
+"""The ops that the library brings, by name."""
+
+
+def function(name: str) -> OpFunction:
+    """The function of the library's op of this name."""
+    return OpFunction(OPS[name])
+
+
+def functions(ops: Iterable[type[Op]] = ()) -> dict[str, OpFunction]:
+    """All functions by name: the library's and those of ``ops``, a caller's own."""
+    found = {name: OpFunction(op) for name, op in OPS.items()}
+    for op in ops:
+        if not op.name or op.name in OPS:
+            raise OpError(
+                f"op {op.__name__!r}",
+                expected="a name that no op of the library has",
+                got=repr(op.name),
+                hint="give the class another name = '…'",
+            )
+        found[op.name] = OpFunction(op)
+    return found

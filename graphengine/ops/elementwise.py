@@ -1,0 +1,3 @@
+"""Functions of one entry: powers, logarithms, trigonometry."""
+
+from __future__ import annotations

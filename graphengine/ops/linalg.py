@@ -1,0 +1,3 @@
+"""Linear algebra: products, inverses, determinants, factorisations."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""Choices and comparisons: maximum, where, clip, greater."""
+
+from __future__ import annotations

@@ -1,0 +1,267 @@
+"""Values, gradients and Jacobians of a graph at one point."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import ArrayLike
+
+from graphengine.errors import GraphEngineError, GraphError, ShapeError, ValuesError, nearest
+from graphengine.jacobian import DEFAULT_LIMIT, Jacobian, Layout
+from graphengine.ops.base import Array, as_value
+
+if TYPE_CHECKING:
+    from graphengine.graph import Graph, Node
+
+__all__ = ["Run", "evaluate"]
+
+
+class Run:
+    """The graph at one point: every node's value, and derivatives between any two nodes.
+
+    Arrays that a run returns are read-only; the values given are copied.
+
+    >>> import graphengine as ge
+    >>> g = ge.Graph()
+    >>> x = g.input("x", (2,))
+    >>> J = g.result("J", ge.sum(x**2))
+    >>> run = g.run({"x": [1.0, 2.0]})
+    >>> float(run.value("J")), run.gradient("x")
+    (5.0, array([2., 4.]))
+    """
+
+    def __init__(
+        self, graph: Graph, values: Mapping[str, ArrayLike], *, limit: int | None = None
+    ) -> None:
+        self.graph = graph
+        self.limit = DEFAULT_LIMIT if limit is None else limit
+        self._values = evaluate(graph, values)
+        self._gradients: dict[Node, dict[Node, Array]] = {}
+
+    def value(self, node: str | Node) -> Array:
+        """The value of a node."""
+        return self._values[self.graph[node].number]
+
+    def gradient(self, wrt: str | Node, of: str | Node | None = None) -> Array:
+        """``∂of/∂wrt`` in the shape of ``wrt``; ``of`` (the result by default) has one entry.
+
+        Zeros for a node that does not influence ``of``.  No Jacobian is ever formed.
+        """
+        top = self.graph.result_node if of is None else self.graph[of]
+        if top.size != 1:
+            raise ShapeError(
+                f"gradient of {top.name!r}",
+                expected="a node with one entry",
+                got=f"shape {top.shape}",
+                hint=f"ask for run.jacobian({top.name!r}, …)",
+            )
+        node = self.graph[wrt]
+        if top not in self._gradients:
+            self._gradients[top] = self._back_pass(top)
+        found = self._gradients[top].get(node)
+        return _locked(np.zeros(node.shape)) if found is None else found
+
+    def local(self, child: str | Node, parent: str | Node) -> Jacobian:
+        """The Jacobian of the edge: of a node with respect to one of its parents."""
+        node, source = self.graph[child], self.graph[parent]
+        places = [place for place, arg in enumerate(node.args) if arg is source]
+        if not places or node.op is None:
+            raise GraphError(
+                f"edge {node.name} <- {source.name}",
+                expected=f"a parent of {node.name!r} "
+                f"({', '.join(p.name for p in node.parents) or 'it has none'})",
+                got=repr(source.name),
+                hint="run.jacobian goes between any two nodes",
+            )
+        total = self._rule(node, places[0])
+        for place in places[1:]:
+            total = total + self._rule(node, place)
+        return total
+
+    def structured(self, of: str | Node, wrt: str | Node) -> Jacobian:
+        """``∂of/∂wrt`` between any two nodes, with the structure that it has.
+
+        Contributions of all paths are added.  The direction of accumulation is the one that
+        takes fewer multiplications by :func:`_costs`.
+        """
+        top, source = self.graph[of], self.graph[wrt]
+        if top is source:
+            return Jacobian.identity(top.shape)
+        between = _between(top, source)
+        if not between:
+            return Jacobian.zero(top.shape, source.shape)
+        reached = {source, *between}
+        edges = {
+            (node, parent): self.local(node, parent)
+            for node in between
+            for parent in node.parents
+            if parent in reached
+        }
+        reverse, forward = _costs(edges, top, source)
+        try:
+            if reverse <= forward:
+                return self._reverse(edges, between, top, source)
+            return self._forward(edges, between, top, source)
+        except GraphEngineError as error:
+            raise error.located(f"∂{top.name}/∂{source.name}") from None
+
+    def jacobian(
+        self, of: str | Node, wrt: str | Node, layout: Layout = "numerator"
+    ) -> sp.csr_array:
+        """``∂of/∂vec(wrt)``: ``size of`` rows and ``size wrt`` columns (the transpose in
+        denominator layout); zeros where there is no influence.
+
+        Raises :class:`TooLargeError` above the run's ``limit`` (2 GiB unless given).
+        """
+        top, source = self.graph[of], self.graph[wrt]
+        try:
+            return self.structured(top, source).tocsr(layout, self.limit)
+        except GraphEngineError as error:
+            name = f"∂{top.name}/∂{source.name}"
+            raise error if error.where.startswith(name) else error.located(name) from None
+
+    # --- passes ---------------------------------------------------------------------------
+
+    def _rule(self, node: Node, place: int) -> Jacobian:
+        assert node.op is not None
+        args = self._arguments(node)
+        return node.op.jacobian(place, self._values[node.number], args)
+
+    def _arguments(self, node: Node) -> list[Array]:
+        return _arguments(node, self._values)
+
+    def _back_pass(self, top: Node) -> dict[Node, Array]:
+        """Gradients of ``top`` with respect to every node that it depends on."""
+        gradients: dict[Node, Array] = {top: _locked(np.ones(top.shape))}
+        for node in reversed(self.graph.nodes[: top.number + 1]):
+            gradient = gradients.get(node)
+            if gradient is None or node.op is None:
+                continue
+            args = self._arguments(node)
+            for place, arg in enumerate(node.args):
+                if isinstance(arg, np.ndarray):
+                    continue
+                jacobian = node.op.jacobian(place, self._values[node.number], args)
+                part = jacobian.pull(gradient, self.limit)
+                gradients[arg] = _locked(gradients[arg] + part if arg in gradients else part)
+        return gradients
+
+    def _reverse(
+        self,
+        edges: Mapping[tuple[Node, Node], Jacobian],
+        between: Sequence[Node],
+        top: Node,
+        source: Node,
+    ) -> Jacobian:
+        """From the output down: ∂top/∂parent += ∂top/∂node · ∂node/∂parent."""
+        found: dict[Node, Jacobian] = {}
+        for node in reversed(between):
+            for parent in node.parents:
+                if (node, parent) not in edges:
+                    continue
+                edge = edges[node, parent]
+                part = edge if node is top else found[node].compose(edge, self.limit)
+                found[parent] = found[parent] + part if parent in found else part
+            found.pop(node, None)
+        return found[source]
+
+    def _forward(
+        self,
+        edges: Mapping[tuple[Node, Node], Jacobian],
+        between: Sequence[Node],
+        top: Node,
+        source: Node,
+    ) -> Jacobian:
+        """From the input up: ∂node/∂source += ∂node/∂parent · ∂parent/∂source."""
+        found: dict[Node, Jacobian] = {}
+        for node in between:
+            for parent in node.parents:
+                if (node, parent) not in edges:
+                    continue
+                edge = edges[node, parent]
+                part = edge if parent is source else edge.compose(found[parent], self.limit)
+                found[node] = found[node] + part if node in found else part
+        return found[top]
+
+
+def evaluate(graph: Graph, values: Mapping[str, ArrayLike]) -> list[Array]:
+    """The value of every node, by its number; all arrays are read-only.
+
+    Raises :class:`ValuesError` for missing, unknown and misshapen values.
+    """
+    names = {node.name: node for node in graph.starts}
+    for name in values:
+        if name not in names:
+            raise ValuesError(
+                f"value of {name!r}",
+                expected="a start node",
+                got="a computed node" if name in graph else "no such node",
+                hint=nearest(name, names),
+            )
+    missing = [name for name, node in names.items() if name not in values and node.value is None]
+    if missing:
+        raise ValuesError(
+            f"graph {graph.name!r}",
+            expected="values for all inputs and parameters",
+            got=f"none for {', '.join(missing)}",
+        )
+    found: list[Array] = []
+    for node in graph.nodes:
+        if node.op is not None:
+            found.append(_locked(node.op.value(*_arguments(node, found))))
+        elif node.name in values:
+            array = np.array(as_value(values[node.name], f"value of {node.name!r}"))
+            if array.shape != node.shape:
+                raise ValuesError(
+                    f"value of {node.name!r}",
+                    expected=f"shape {node.shape}",
+                    got=f"shape {array.shape}",
+                )
+            found.append(_locked(array))
+        else:
+            assert node.value is not None
+            found.append(node.value)
+    return found
+
+
+def _arguments(node: Node, values: Sequence[Array]) -> list[Array]:
+    return [arg if isinstance(arg, np.ndarray) else values[arg.number] for arg in node.args]
+
+
+def _locked(array: Array) -> Array:
+    if array.flags.writeable:
+        array.setflags(write=False)
+    return array
+
+
+def _between(top: Node, source: Node) -> list[Node]:
+    """The nodes on paths from ``source`` (left out) to ``top``, parents first."""
+    influenced = {source}
+    for node in source.graph.nodes[source.number + 1 : top.number + 1]:
+        if any(isinstance(arg, type(node)) and arg in influenced for arg in node.args):
+            influenced.add(node)
+    if top not in influenced:
+        return []
+    needed = {top}
+    for node in reversed(source.graph.nodes[source.number + 1 : top.number + 1]):
+        if node in needed:
+            needed.update(parent for parent in node.parents if parent in influenced)
+    return sorted(needed - {source}, key=lambda node: node.number)
+
+
+def _costs(edges: Mapping[tuple[Node, Node], Jacobian], top: Node, source: Node) -> tuple[int, int]:
+    """Multiplications of accumulating from the output down, and from the input up.
+
+    Each edge's entries are met once for each row (or column) that is carried along; the first
+    edge of either direction is taken as it is.
+    """
+
+    def entries(among: Iterable[Jacobian]) -> int:
+        return sum(part.entries for jacobian in among for part in jacobian.terms)
+
+    reverse = top.size * entries(j for (node, _), j in edges.items() if node is not top)
+    forward = source.size * entries(j for (_, parent), j in edges.items() if parent is not source)
+    return reverse, forward
