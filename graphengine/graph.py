@@ -238,7 +238,8 @@ class Graph:
 
     def node(self, name: str, of: Any) -> Node:
         """Give the node ``of`` (an expression of nodes) a name."""
-        if not isinstance(of, Node) or of.graph is not self:
+        given = of
+        if not isinstance(given, Node) or given.graph is not self:
             raise GraphError(
                 f"node {name!r}",
                 expected="an expression of this graph's nodes",
@@ -246,10 +247,9 @@ class Graph:
                 hint="numbers alone are a constant: g.constant(name, value)",
             )
         self._check_name(name)
-        if of.role != "op" or of.named:
-            of = self.add(Alias(), (of,))
-        self._adopt(of, name)
-        return of
+        node = self.add(Alias(), (given,)) if given.role != "op" or given.named else given
+        self._adopt(node, name)
+        return node
 
     def result(self, name: str, of: Any = None) -> Node:
         """Name the node ``of`` and make it the result; without ``of``, the node called ``name``."""
@@ -346,7 +346,7 @@ class Graph:
             )
 
     def _adopt(self, node: Node, name: str) -> None:
-        """Name ``node``; the unnamed nodes that it alone was built from are its own: ``name.1`` …"""
+        """Name ``node``, and the unnamed nodes that it was built from ``name.1``, ``name.2`` …."""
         node._name = name
         self._given[name] = node
         stack, own = [node], []
@@ -520,7 +520,7 @@ class Graph:
         ``values`` gives the inputs and parameters (and may replace constants); ``limit`` bounds
         the bytes of explicit Jacobians.
         """
-        from graphengine.run import Run
+        from graphengine.run import Run  # noqa: PLC0415 (a run knows graphs, not the other way)
 
         return Run(self, values or {}, limit=limit)
 

@@ -25,6 +25,7 @@ Four things that the pseudo-code leaves open are closed, none of which changes a
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Generator, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
@@ -120,7 +121,7 @@ def PerformBackPass(G: DAG, *, record: Visits | None = None, limit: int = DEFAUL
 
 
 def BackOp(s: str, G: DAG, *, record: Visits | None = None, limit: int = DEFAULT_LIMIT) -> None:
-    """Compute the gradient of ``s``, if those of its children are there, and go on to its parents."""
+    """Compute the gradient of ``s``, once those of its children are there; go on to its parents."""
     result = GetResultNode(G)
     _recurse(_BackOp(s, G, frozenset({*nx.ancestors(G, result), result}), record, limit))
 
@@ -169,7 +170,7 @@ def BackPropagateChain(G: DAG, *, limit: int = DEFAULT_LIMIT) -> Row:
 
 def _chain(G: DAG) -> list[str]:
     order = list(nx.topological_sort(G))
-    links = all(G.has_edge(a, b) for a, b in zip(order, order[1:], strict=False))
+    links = all(G.has_edge(a, b) for a, b in itertools.pairwise(order))
     if not order or not links or G.number_of_edges() != len(order) - 1:
         raise GraphError(
             "a chain",

@@ -318,7 +318,7 @@ def _covers(large: Term, small: Term) -> bool:
     if (large.out.view, large.into.view) != (small.out.view, small.into.view):
         return False
     became: dict[int, Any] = {}
-    pairs = zip(large.out.index + large.into.index, small.out.index + small.into.index, strict=True)
+    pairs = zip(large.out.axes + large.into.axes, small.out.axes + small.into.axes, strict=True)
     for a, b in pairs:
         if a.at is None:  # a whole axis has every slice and every gather of it
             found = (b.label, b.at if isinstance(b.at, range) else id(b.at))

@@ -42,7 +42,7 @@ def compose(left: Term, right: Term, limit: int) -> Term | None:
         return None
     left, right = same
     work = _Unification(left, right, numbers)
-    for a, b in zip(left.into.index, right.out.index, strict=True):
+    for a, b in zip(left.into.axes, right.out.axes, strict=True):
         if not work.meet(a, b):
             return None
     product = work.result()
@@ -106,7 +106,7 @@ def _split(part: Term, view: Shape, numbers: itertools.count[int]) -> Term:
     """``part`` with the axes of its output split to ``view``."""
     pieces = list(view)
     index: list[Index] = []
-    for size, old in zip(part.out.view, part.out.index, strict=True):
+    for size, old in zip(part.out.view, part.out.axes, strict=True):
         group: list[int] = []
         while math.prod(group) != size:
             group.append(pieces.pop(0))
@@ -126,14 +126,14 @@ def _split(part: Term, view: Shape, numbers: itertools.count[int]) -> Term:
 
 def _splittable(part: Term, label: Label) -> bool:
     """Whether ``label`` stands once on the output and as a whole axis everywhere else."""
-    once = sum(index.label == label for index in part.out.index) == 1
-    return once and all(i.at is None for i in part.into.index if i.label == label)
+    once = sum(index.label == label for index in part.out.axes) == 1
+    return once and all(i.at is None for i in part.into.axes if i.label == label)
 
 
 def _split_label(part: Term, label: Label, labels: tuple[Label, ...], group: Shape) -> Term:
     view: list[int] = []
     index: list[Index] = []
-    for size, old in zip(part.into.view, part.into.index, strict=True):
+    for size, old in zip(part.into.view, part.into.axes, strict=True):
         if old.label == label:
             view += group
             index += [Index(new) for new in labels]
@@ -145,11 +145,10 @@ def _split_label(part: Term, label: Label, labels: tuple[Label, ...], group: Sha
         if label in factor.labels:
             k = factor.labels.index(label)
             shape = factor.array.shape
-            factor = Factor(
-                factor.array.reshape(shape[:k] + group + shape[k + 1 :]),
-                factor.labels[:k] + labels + factor.labels[k + 1 :],
-            )
-        factors.append(factor)
+            array = factor.array.reshape(shape[:k] + group + shape[k + 1 :])
+            factors.append(Factor(array, factor.labels[:k] + labels + factor.labels[k + 1 :]))
+        else:
+            factors.append(factor)
     sizes = {key: size for key, size in part.sizes.items() if key != label}
     sizes |= dict(zip(labels, group, strict=True))
     return Term(part.out, Side(tuple(view), tuple(index)), sizes, tuple(factors), part.coef)
@@ -208,7 +207,7 @@ class _Unification:
         self.out, self.into = (
             Side(
                 side.view,
-                tuple(_through(i, new) if i.label == old else i for i in side.index),
+                tuple(_through(i, new) if i.label == old else i for i in side.axes),
             )
             for side in (self.out, self.into)
         )
@@ -289,11 +288,12 @@ def _summed(part: Term, limit: int) -> Term:
     merged: dict[frozenset[Label], Factor] = {}
     for factor in factors:
         key = frozenset(factor.labels)
-        if key in merged:
-            other = merged[key]
+        other = merged.get(key)
+        if other is None:
+            merged[key] = factor
+        else:
             place = [factor.labels.index(k) for k in other.labels]
             array = times(other.array, factor.array.transpose(place))
-            factor = Factor(array, other.labels)
-        merged[key] = factor
+            merged[key] = Factor(array, other.labels)
     sizes = {label: part.sizes[label] for label in part.labels}
     return Term(part.out, part.into, sizes, tuple(merged.values()), part.coef)

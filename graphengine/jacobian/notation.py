@@ -73,7 +73,7 @@ _LATEX = _Style(
 
 
 class _NoForm(Exception):
-    """This term has no matrix form; it is shown in index notation."""
+    """A term without a matrix form, which is shown in index notation."""
 
 
 @dataclass(frozen=True)
@@ -110,11 +110,11 @@ class _Board:
     # --- matrix form ------------------------------------------------------------------
 
     def matrix(self, part: Term) -> str:
-        indexes = part.out.index + part.into.index
+        indexes = part.out.axes + part.into.axes
         if any(index.at is not None for index in indexes):
             raise _NoForm
-        out = [index.label for index in part.out.index]
-        into = [index.label for index in part.into.index]
+        out = [index.label for index in part.out.axes]
+        into = [index.label for index in part.into.axes]
         return self.kronecker(out, into, list(part.factors), part.sizes)
 
     def kronecker(
@@ -245,7 +245,7 @@ class _Board:
         )
 
         def side(given: Side) -> str:
-            return " ".join(_position(index, letters) for index in given.index) or "·"
+            return " ".join(_position(index, letters) for index in given.axes) or "·"
 
         arrow = r"\leftarrow" if self.style.latex else "←"
         if not body:
@@ -301,9 +301,7 @@ def _groups(labels: Sequence[Label], factors: Sequence[Factor]) -> dict[Label, L
             raise _NoForm
         keys = {group[label] for label in factor.labels}
         first = min(keys)
-        for label in group:
-            if group[label] in keys:
-                group[label] = first
+        group = {label: first if key in keys else key for label, key in group.items()}
     return group
 
 
@@ -343,38 +341,20 @@ def _position(index: Index, letters: Mapping[Label, str]) -> str:
 # --- formulas -----------------------------------------------------------------------------
 
 _SUPER = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
-_GREEK = [
-    "alpha",
-    "beta",
-    "gamma",
-    "delta",
-    "epsilon",
-    "eta",
-    "theta",
-    "kappa",
-    "lambda",
-    "mu",
-    "nu",
-    "xi",
-    "pi",
-    "rho",
-    "sigma",
-    "tau",
-    "phi",
-    "chi",
-    "psi",
-    "omega",
-]
+_GREEK = frozenset(
+    {"alpha", "beta", "gamma", "delta", "epsilon", "eta", "theta", "kappa", "lambda", "mu", "nu"}
+    | {"xi", "pi", "rho", "sigma", "tau", "phi", "chi", "psi", "omega"}
+)
 _FUNCTIONS = {"log", "exp", "sin", "cos", "tan", "sinh", "cosh", "tanh", "det", "max", "min"}
 
 
 def formula(source: str, *, latex: bool = False) -> str:
-    """A formula as it is written on the board.
+    r"""A formula as it is written on the board.
 
     >>> formula("1 - h**2"), formula("-y / (y @ p)")
     ('1 − h²', '−y / (y p)')
     >>> print(formula("lam * sqrt(x1)", latex=True))
-    \\lambda\\,\\sqrt{x_{1}}
+    \lambda\,\sqrt{x_{1}}
     """
     try:
         tree = ast.parse(source, mode="eval").body

@@ -29,6 +29,7 @@ class Pattern:
 
     @property
     def nbytes(self) -> int:
+        """Bytes that the pattern holds."""
         slots = 0 if self.slots is None else self.slots.nbytes
         return self.indptr.nbytes + self.indices.nbytes + slots
 
@@ -109,14 +110,10 @@ def _pattern(shape: tuple[int, int], terms: Sequence[Term]) -> Pattern:
     rows = np.concatenate([_positions(part.out, part) for part in terms])
     cols = np.concatenate([_positions(part.into, part) for part in terms])
     places, slots = np.unique(rows * shape[1] + cols, return_inverse=True)
-    indptr = np.zeros(shape[0] + 1, dtype=np.int64)
-    np.cumsum(np.bincount(places // max(shape[1], 1), minlength=shape[0]), out=indptr[1:])
-    return Pattern(
-        shape,
-        indptr.astype(kind),
-        (places % max(shape[1], 1)).astype(kind),
-        slots.reshape(-1),
-    )
+    row, col = np.divmod(places, max(shape[1], 1))
+    indptr = np.zeros(shape[0] + 1, dtype=kind)
+    np.cumsum(np.bincount(row, minlength=shape[0]), out=indptr[1:])
+    return Pattern(shape, indptr, col.astype(kind), slots.reshape(-1))
 
 
 def _direct(
@@ -126,25 +123,22 @@ def _direct(
     own = tuple(label for label in part.into.labels if label not in part.out.labels)
     if not (_increasing(part.out, part.out.labels) and _increasing(part.into, own)):
         return None
-    heads = tuple(part.sizes[label] for label in part.out.labels)
     width = math.prod(part.sizes[label] for label in own)
     counts = np.zeros(shape[0], dtype=np.int64)
     counts[flat_positions(part.out, part.out.labels).reshape(-1)] = width
     indptr = np.zeros(shape[0] + 1, dtype=kind)
     np.cumsum(counts, out=indptr[1:])
-    indices = _positions(part.into, part).astype(kind).reshape(math.prod(heads) * width)
+    indices = _positions(part.into, part).astype(kind)
     return Pattern(shape, indptr, indices, None)
 
 
 def _increasing(side: Side, labels: tuple[Label, ...]) -> bool:
     """Whether positions on this side grow strictly as ``labels`` count up, the last one fastest."""
     found = []
-    for label, at in side.index:
+    for label, at in side.axes:
         if label not in labels:
             continue
-        rising = at is None or (
-            at.step > 0 if isinstance(at, range) else bool(np.all(at[1:] > at[:-1]))
-        )
+        rising = at is None or bool(np.all(np.diff(at) > 0))
         if not rising or label in found:
             return False
         found.append(label)

@@ -40,12 +40,12 @@ class Side(NamedTuple):
     """The output or the input of a term: its axes' sizes, and one index for each."""
 
     view: Shape
-    index: tuple[Index, ...]
+    axes: tuple[Index, ...]
 
     @property
     def labels(self) -> tuple[Label, ...]:
         """The distinct labels, in the order of the axes."""
-        return tuple(dict.fromkeys(index.label for index in self.index))
+        return tuple(dict.fromkeys(index.label for index in self.axes))
 
 
 class Factor(NamedTuple):
@@ -74,7 +74,7 @@ class Term:
     @property
     def labels(self) -> tuple[Label, ...]:
         """The labels that say where entries stand: those of the output, then the input's own."""
-        if not self.out.index and not self.into.index:
+        if not self.out.axes and not self.into.axes:
             return ()
         return tuple(dict.fromkeys(self.out.labels + self.into.labels))
 
@@ -104,7 +104,7 @@ class Rule(tuple[TermRule, ...]):
 
     __slots__ = ()
 
-    def __add__(self, other: object) -> Rule:  # type: ignore[override]  # a sum, not a longer tuple
+    def __add__(self, other: object) -> Rule:
         if not isinstance(other, Rule):
             return NotImplemented
         return Rule((*self, *other))
@@ -126,16 +126,17 @@ def term(subscripts: str, *factors: tuple[Any, str, str], **named: str) -> Rule:
     each axis, ``1`` for an axis of size 1, ``...`` for all further axes on the left,
     which are aligned from the right and broadcast as in NumPy.  Each factor is given as
     ``name="labels"`` when it is an argument of the op (or ``out``, its value), else as
-    ``(array, "labels", "text")``, where the text is a formula in which argument names
-    stand in braces.  Terms add with ``+`` and ``-`` and may be multiplied by numbers.
+    ``(array, "labels", "text")``, where the text is a formula in which argument names stand in
+    braces; an argument's name may stand in place of the array.  Terms add with ``+`` and ``-``
+    and may be multiplied by numbers.
 
     >>> term("i <- ij", x="j")                        # z = W x with respect to W: I ⊗ xᵀ
-    (TermRule(subscripts='i <- ij', factors=((None, 'j', 'x'),), coef=1.0),)
+    (TermRule(subscripts='i <- ij', factors=(('x', 'j', ''),), coef=1.0),)
     >>> softmax = term("i <- i", out="i") - term("i <- j", ("out", "i", ""), ("out", "j", ""))
     >>> [rule.coef for rule in softmax]
     [1.0, -1.0]
     """
-    by_name = tuple((None, labels, name) for name, labels in named.items())
+    by_name = tuple((name, labels, "") for name, labels in named.items())
     return Rule((TermRule(subscripts, by_name + factors),))
 
 
@@ -186,17 +187,14 @@ def bind(rule: TermRule, out_shape: Shape, in_shape: Shape, named: Mapping[str, 
     into = _side(_labels(in_subscript, len(in_shape), 500), in_shape, sizes, rule)
     factors = []
     for given, subscript, text in rule.factors:
-        if given is None:
-            array, text = np.asarray(named[text]), "{" + text + "}"
-        elif isinstance(given, str):
-            array, text = np.asarray(named[given]), text or "{" + given + "}"
-        else:
-            array = np.asarray(given)
+        array = np.asarray(named[given] if isinstance(given, str) else given)
         labels = _labels(subscript.replace(" ", ""), array.ndim, 0)
         kept = _side(labels, array.shape, sizes, rule)
         if len(kept.view) != array.ndim:
             array = array.reshape(kept.view)
-        factors.append(distinct(Factor(array, tuple(i.label for i in kept.index), text)))
+        if isinstance(given, str) and not text:
+            text = "{" + given + "}"  # noqa: PLW2901 (the text that the name stands for)
+        factors.append(distinct(Factor(array, tuple(i.label for i in kept.axes), text)))
     return Term(out, into, sizes, tuple(factors), rule.coef)
 
 
@@ -227,9 +225,8 @@ def distinct(factor: Factor) -> Factor:
         return factor
     labels = tuple(dict.fromkeys(factor.labels))
     numbers = {label: k for k, label in enumerate(labels)}
-    array = np.einsum(
-        factor.array, [numbers[label] for label in factor.labels], list(range(len(labels)))
-    )
+    operands: list[Any] = [factor.array, [numbers[label] for label in factor.labels]]
+    array = np.einsum(*operands, list(range(len(labels))))
     return Factor(array, labels, factor.text)
 
 
@@ -325,7 +322,7 @@ def flat_positions(side: Side, labels: tuple[Label, ...]) -> NDArray[np.int64]:
     """Flat positions on ``side``, as an array with one axis for each of ``labels``."""
     flat = np.zeros((1,) * len(labels), dtype=np.int64)
     stride = 1
-    for size, (label, at) in zip(reversed(side.view), reversed(side.index), strict=True):
+    for size, (label, at) in zip(reversed(side.view), reversed(side.axes), strict=True):
         ones = [1] * len(labels)
         ones[labels.index(label)] = -1
         along = np.asarray(range(size) if at is None else at, dtype=np.int64)
@@ -347,7 +344,7 @@ def _structure(part: Term) -> tuple[Any, ...]:
     return (
         tuple(part.sizes[label] for label in order),
         *(
-            (side.view, tuple((order[i.label], _key(i.at)) for i in side.index))
+            (side.view, tuple((order[i.label], _key(i.at)) for i in side.axes))
             for side in (part.out, part.into)
         ),
     )
@@ -360,11 +357,13 @@ def _key(at: Positions | None) -> Any:
 def fresh(labels: Iterator[int], part: Term) -> Term:
     """The same term with new labels drawn from ``labels``."""
     new = {label: next(labels) for label in part.sizes}
+    out, into = (
+        Side(side.view, tuple(Index(new[i.label], i.at) for i in side.axes))
+        for side in (part.out, part.into)
+    )
     return Term(
-        *(
-            Side(side.view, tuple(Index(new[i.label], i.at) for i in side.index))
-            for side in (part.out, part.into)
-        ),
+        out,
+        into,
         {new[label]: size for label, size in part.sizes.items()},
         tuple(Factor(f.array, tuple(new[k] for k in f.labels), f.text) for f in part.factors),
         part.coef,
