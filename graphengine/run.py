@@ -76,10 +76,16 @@ class Run:
                 got=repr(source.name),
                 hint="run.jacobian goes between any two nodes",
             )
-        total = self._rule(node, places[0])
+        total = self.rule(node, places[0])
         for place in places[1:]:
-            total = total + self._rule(node, place)
+            total = total + self.rule(node, place)
         return total
+
+    def rule(self, node: Node, place: int) -> Jacobian:
+        """The Jacobian of ``node`` with respect to its argument at ``place``."""
+        assert node.op is not None
+        args = self._arguments(node)
+        return node.op.jacobian(place, self._values[node.number], args)
 
     def structured(self, of: str | Node, wrt: str | Node) -> Jacobian:
         """``∂of/∂wrt`` between any two nodes, with the structure that it has.
@@ -124,11 +130,6 @@ class Run:
             raise error if error.where.startswith(name) else error.located(name) from None
 
     # --- passes ---------------------------------------------------------------------------
-
-    def _rule(self, node: Node, place: int) -> Jacobian:
-        assert node.op is not None
-        args = self._arguments(node)
-        return node.op.jacobian(place, self._values[node.number], args)
 
     def _arguments(self, node: Node) -> list[Array]:
         return _arguments(node, self._values)

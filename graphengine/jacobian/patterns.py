@@ -6,6 +6,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +24,8 @@ class Pattern:
     """
 
     shape: tuple[int, int]
-    indptr: NDArray[np.integer]
-    indices: NDArray[np.integer]
+    indptr: NDArray[Any]
+    indices: NDArray[Any]
     slots: NDArray[np.intp] | None
 
     @property

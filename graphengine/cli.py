@@ -1,0 +1,239 @@
+"""The command line: run, check, ops, schema.
+
+Only click is imported here; the engine is imported inside the commands, so that ``--help``,
+``--version`` and completion answer at once.
+
+Exit status: 0 when all is right, 1 when a claim is wrong or undecided, 2 when the input cannot
+be read.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from graphengine.run import Run
+    from graphengine.spec import Spec
+
+P = ParamSpec("P")
+FILE = click.Path(path_type=Path)
+
+
+def _reads_files(command: Callable[P, int]) -> Callable[P, None]:
+    """Run a command; what cannot be read becomes one line on standard error and status 2."""
+
+    @wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        from graphengine.errors import GraphEngineError  # noqa: PLC0415 (light, but not for --help)
+
+        try:
+            status = command(*args, **kwargs)
+        except GraphEngineError as error:
+            click.echo(f"error: {error}", err=True)
+            status = 2
+        except OSError as error:
+            click.echo(f"error: {error.filename}: {error.strerror}", err=True)
+            status = 2
+        sys.exit(status)
+
+    return run
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="graphengine", message="graphengine %(version)s")
+def main() -> None:
+    """Explicit Jacobians on computational graphs, and the check of hand-derived gradients."""
+
+
+@main.command()
+@click.argument("spec", type=FILE)
+@click.option("--values", type=FILE, help="The point: a YAML file (name: numbers) or an .npz file.")
+@click.option("--wrt", default="", help="Names of nodes, separated by commas: show these alone.")
+@click.option("--layout", type=click.Choice(["numerator", "denominator"]), default="numerator")
+@click.option("--seed", default=0, show_default=True, help="For a point drawn at random.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@_reads_files
+def run(spec: Path, values: Path | None, wrt: str, layout: Any, seed: int, *, as_json: bool) -> int:
+    """Evaluate SPEC forward and backward at one point.
+
+    The point is --values, else the values in the file, else one drawn at random.
+    """
+    from graphengine import board  # noqa: PLC0415 (heavy)
+
+    loaded = _load(spec)
+    names = [name.strip() for name in wrt.split(",") if name.strip()] or None
+    point, origin = _point(loaded, values, seed)
+    nodes = board.node_rows(point, names)
+    edges = board.edge_rows(point, layout)
+    if names is not None:
+        edges = [row for row in edges if row.parent in names]
+    if as_json:
+        _print_json(_as_data(loaded, origin, nodes, edges))
+        return 0
+    _print(*_tables(loaded, origin, nodes, edges))
+    return 0
+
+
+@main.command()
+@click.argument("spec", type=FILE)
+@click.argument("submission", type=FILE, required=False)
+@click.option("--points", default=5, show_default=True, help="Random points for each claim.")
+@click.option("--seed", default=0, show_default=True, help="Equal seeds give equal reports.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@_reads_files
+def check(spec: Path, submission: Path | None, points: int, seed: int, *, as_json: bool) -> int:
+    """Judge the hand-derived claims of SPEC, or of SUBMISSION against SPEC.
+
+    Before the verdicts come the values, the gradients and the explicit Jacobians of the graph.
+    """
+    from graphengine import board  # noqa: PLC0415 (heavy)
+    from graphengine.check import check as judge  # noqa: PLC0415 (heavy)
+    from graphengine.spec import load_derivation  # noqa: PLC0415 (heavy)
+
+    loaded = _load(spec)
+    derivation = loaded.derivation if submission is None else load_derivation(submission, loaded)
+    report = judge(loaded, derivation, points=points, seed=seed)
+    if as_json:
+        _print_json(report.to_dict())
+        return report.exit_status
+    if submission is None:
+        point, origin = _point(loaded, None, seed)
+        _print(*_tables(loaded, origin, board.node_rows(point), board.edge_rows(point)))
+    _print(report)
+    return report.exit_status
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@_reads_files
+def ops(*, as_json: bool) -> int:
+    """List the ops and the functions of the formula language."""
+    from graphengine import catalogue  # noqa: PLC0415 (heavy)
+    from graphengine.tables import table  # noqa: PLC0415 (heavy)
+
+    if as_json:
+        _print_json([row._asdict() for row in catalogue.functions()])
+        return 0
+    rows = [(row.family, row.call, row.about) for row in catalogue.functions()]
+    _print(table(("family", "function", "what it is"), rows))
+    return 0
+
+
+@main.command()
+@_reads_files
+def schema() -> int:
+    """Print the JSON Schema of spec files, for completion in editors."""
+    from graphengine.spec import json_schema  # noqa: PLC0415 (heavy)
+
+    _print_json(json_schema())
+    return 0
+
+
+# --- what the commands share ----------------------------------------------------------------
+
+
+def _load(path: Path) -> Spec:
+    from graphengine.spec import load  # noqa: PLC0415 (heavy)
+
+    return load(path)
+
+
+def _point(spec: Spec, values: Path | None, seed: int) -> tuple[Run, str]:
+    """The graph at the point asked for, and where the point comes from."""
+    from graphengine.check.points import sample  # noqa: PLC0415 (heavy)
+    from graphengine.spec import load_values  # noqa: PLC0415 (heavy)
+
+    if values is not None:
+        return spec.graph.run(load_values(values, spec)), f"values of {values}"
+    if spec.values:
+        return spec.graph.run(spec.values), f"values of {spec.path}"
+    drawn = sample(spec.graph, seed=seed)
+    return spec.graph.run(drawn), f"a random point (seed {seed})"
+
+
+def _tables(spec: Spec, origin: str, nodes: list[Any], edges: list[Any]) -> list[RenderableType]:
+    from graphengine.board import short  # noqa: PLC0415 (heavy)
+    from graphengine.tables import table  # noqa: PLC0415 (heavy)
+
+    node_table = table(
+        ("node", "is", "shape", "value", "gradient"),
+        [
+            (
+                row.name,
+                row.formula,
+                _shape(row.shape),
+                short(row.value, 28),
+                "" if row.gradient is None else short(row.gradient, 28),
+            )
+            for row in nodes
+        ],
+        title=f"{spec.name}: {origin}",
+    )
+    edge_table = table(
+        ("edge", "Jacobian", "shape", "nonzeros"),
+        [
+            (f"{row.child} <- {row.parent}", row.notation, _shape(row.shape), f"{row.nonzeros}")
+            for row in edges
+        ],
+        right=("nonzeros",),
+    )
+    return [node_table, edge_table]
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return " × ".join(map(str, shape)) or "number"
+
+
+def _as_data(spec: Spec, origin: str, nodes: list[Any], edges: list[Any]) -> dict[str, Any]:
+    return {
+        "spec": spec.name,
+        "point": origin,
+        "nodes": [
+            {
+                "name": row.name,
+                "formula": row.formula,
+                "shape": list(row.shape),
+                "value": _finite(row.value.tolist()),
+                "gradient": None if row.gradient is None else _finite(row.gradient.tolist()),
+            }
+            for row in nodes
+        ],
+        "edges": [
+            {
+                "child": row.child,
+                "parent": row.parent,
+                "jacobian": row.notation,
+                "shape": list(row.shape),
+                "nonzeros": row.nonzeros,
+            }
+            for row in edges
+        ],
+    }
+
+
+def _finite(value: Any) -> Any:
+    """Numbers as JSON has them: those that are not finite become text."""
+    if isinstance(value, list):
+        return [_finite(one) for one in value]
+    return value if abs(value) != float("inf") and value == value else str(value)  # noqa: PLR0124 (NaN)
+
+
+def _print_json(data: Any) -> None:
+    click.echo(json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def _print(*parts: RenderableType) -> None:
+    from graphengine.tables import console  # noqa: PLC0415 (heavy)
+
+    out = console()
+    for part in parts:
+        out.print(part)
