@@ -11,7 +11,6 @@ NumPy, SciPy and networkx.
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -36,6 +35,8 @@ __all__ = ["Elementwise", "Graph", "Jacobian", "Node", "Op", "Run", "__version__
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
+        from importlib.metadata import version  # noqa: PLC0415 (heavy, see above)
+
         return version("graphengine")
     if name in _MODULES:
         return getattr(import_module(_MODULES[name]), name)

@@ -1,0 +1,1 @@
+"""Benchmarks: each prints its table; recorded tables stand in RESULTS.md."""
