@@ -36,10 +36,10 @@ def table(
     themselves.
 
     >>> print(as_text(table(("node", "entries"), [("W", "12"), ("b", "3")], right=("entries",))))
-     node   entries
-    ────────────────
-     W           12
-     b            3
+     node  entries
+    ───────────────
+     W          12
+     b           3
     """
     made = Table(
         title=None if title is None else Text(title),

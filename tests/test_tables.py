@@ -19,7 +19,7 @@ def test_columns_are_aligned_and_square_brackets_mean_themselves() -> None:
     assert as_text(made).splitlines() == [
         "a [b]",
         " claim   error",
-        "────────────────",
+        "───────────────",
         " J/W[1]    0.5",
         " p/s     12.25",
     ]
