@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+from graphengine import catalogue
+from graphengine.graph import KINDS
+from graphengine.ops import OPS
+
+
+def test_each_op_has_one_row_with_its_parameters() -> None:
+    rows = {row.call.partition("(")[0]: row for row in catalogue.functions()}
+    assert set(OPS) <= set(rows)
+    assert rows["sum"].call == "sum(x, axis=None, keepdims=False)"
+    assert rows["concatenate"].call.startswith("concatenate([")
+    assert all(row.about for row in rows.values())
+
+
+def test_kinds_are_all_there() -> None:
+    table = catalogue.markdown()["kinds"]
+    assert all(f"`{kind}`" in table for kind in KINDS)
+
+
+def test_filled_replaces_what_stands_in_a_block_and_nothing_else() -> None:
+    text = "before\n<!-- kinds -->\nold\n<!-- end kinds -->\nafter\n"
+    made = catalogue.filled(text)
+    assert made.startswith("before\n<!-- kinds -->\n| kind |")
+    assert made.endswith("<!-- end kinds -->\nafter\n")
+    assert "old" not in made
+    assert catalogue.filled(made) == made

@@ -1,0 +1,209 @@
+"""The command line, as a user meets it."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from graphengine.cli import main
+
+ROOT = Path(__file__).parent.parent
+SOFTMAX = str(ROOT / "specs" / "softmax_regression.yaml")
+
+NET = """\
+graphengine: 1
+name: net
+sizes: {C: 3, d: 2}
+inputs: {x: {shape: [d]}}
+parameters: {W: {shape: [C, d]}}
+nodes:
+  h: tanh(W @ x)
+  J: sum(h**2)
+result: J
+"""
+
+
+def call(*args: str | Path) -> Result:
+    return CliRunner().invoke(main, [str(arg) for arg in args])
+
+
+@pytest.fixture
+def net(tmp_path: Path) -> Path:
+    path = tmp_path / "net.yaml"
+    path.write_text(NET, "utf-8")
+    return path
+
+
+def submission(folder: Path, claims: str) -> Path:
+    path = folder / "submission.yaml"
+    path.write_text(f"derivation:\n  claims:\n{claims}", "utf-8")
+    return path
+
+
+RIGHT = "    J/h: 2 * h\n    J/W: outer(2 * h * (1 - h**2), x)\n"
+WRONG = "    J/h: h\n"
+
+
+class TestCheck:
+    def test_the_main_job_prints_values_gradients_jacobians_and_verdicts(self) -> None:
+        result = call("check", SOFTMAX)
+        assert result.exit_code == 0, result.output
+        for part in ("gradient", "nonzeros", "I₃ ⊗ xᵀ", "diag(p) − p pᵀ", "verdict", "J/W"):
+            assert part in result.output
+        assert "wrong" not in result.output
+
+    def test_right_claims_exit_0_and_wrong_ones_1(self, net: Path) -> None:
+        assert call("check", net, submission(net.parent, RIGHT)).exit_code == 0
+        result = call("check", net, submission(net.parent, WRONG))
+        assert result.exit_code == 1
+        assert re.search(r"J/h +wrong", result.output)
+
+    def test_json(self, net: Path) -> None:
+        result = call("check", net, submission(net.parent, WRONG), "--json")
+        data = json.loads(result.stdout)
+        assert result.exit_code == 1
+        assert data["verdict"] == "wrong"
+        (claim,) = data["claims"]
+        assert claim["claim"] == "J/h"
+        assert claim["relative_error"] == pytest.approx(0.5)
+        assert {"index", "claimed", "reference"} <= set(claim["worst"])
+
+    def test_equal_seeds_give_equal_reports(self, net: Path) -> None:
+        path = submission(net.parent, WRONG)
+        first, again = (call("check", net, path, "--seed", "7", "--json").stdout for _ in "ab")
+        assert first == again
+        assert first != call("check", net, path, "--seed", "8", "--json").stdout
+
+    def test_a_spec_without_claims_says_so(self, net: Path) -> None:
+        result = call("check", net)
+        assert result.exit_code == 2
+        assert "derivation" in result.output
+
+    def test_a_python_submission(self, net: Path) -> None:
+        path = net.parent / "mine.py"
+        path.write_text("def dJ_dh(h):\n    return 2 * h\n", "utf-8")
+        result = call("check", net, path)
+        assert result.exit_code == 0, result.output
+
+
+class TestRun:
+    def test_a_random_point_is_named_as_such(self, net: Path) -> None:
+        result = call("run", net)
+        assert result.exit_code == 0, result.output
+        assert "random point (seed 0)" in result.output
+        assert "h <- h.1" in result.output
+
+    def test_values_from_yaml_and_npz(self, net: Path) -> None:
+        W = [[0.1, 0.2], [0.3, 0.4], [0.5, 0.6]]
+        text = net.parent / "values.yaml"
+        text.write_text(f"x: [1, 2]\nW: {W}\n", "utf-8")
+        packed = net.parent / "values.npz"
+        np.savez(packed, x=[1.0, 2.0], W=W)
+        outputs = [call("run", net, "--values", path, "--json") for path in (text, packed)]
+        assert [result.exit_code for result in outputs] == [0, 0], outputs[0].output
+        one, two = (json.loads(result.stdout)["nodes"] for result in outputs)
+        assert one == two
+        result = next(node for node in one if node["name"] == "J")
+        assert result["value"] == pytest.approx(float(np.sum(np.tanh(np.dot(W, [1, 2])) ** 2)))
+
+    def test_wrt_shows_these_alone(self, net: Path) -> None:
+        data = json.loads(call("run", net, "--wrt", "W", "--json").stdout)
+        assert [node["name"] for node in data["nodes"]] == ["W", "J"]
+        assert {edge["parent"] for edge in data["edges"]} == {"W"}
+
+    def test_unknown_wrt(self, net: Path) -> None:
+        result = call("run", net, "--wrt", "w2")
+        assert result.exit_code == 2
+        assert "'w2'" in result.output
+
+    def test_denominator_layout(self, net: Path) -> None:
+        data = json.loads(call("run", net, "--layout", "denominator", "--json").stdout)
+        shapes = {(edge["child"], edge["parent"]): edge["shape"] for edge in data["edges"]}
+        assert shapes["h.1", "W"] == [6, 3]
+
+    def test_numbers_that_json_lacks_become_text(self, net: Path) -> None:
+        path = net.parent / "log.yaml"
+        path.write_text(NET.replace("tanh(W @ x)", "log(W @ x)"), "utf-8")
+        values = net.parent / "values.yaml"
+        values.write_text("x: [0, 0]\nW: [[1, 1], [1, 1], [1, 1]]\n", "utf-8")
+        result = call("run", path, "--values", values, "--json")
+        node = next(n for n in json.loads(result.stdout)["nodes"] if n["name"] == "h")
+        assert node["value"] == ["-inf"] * 3
+
+
+class TestTables:
+    def test_ops(self) -> None:
+        result = call("ops")
+        assert result.exit_code == 0
+        assert "softmax" in result.output
+        rows = json.loads(call("ops", "--json").stdout)
+        assert {"family", "call", "about"} == set(rows[0])
+
+    def test_schema_is_a_json_schema(self) -> None:
+        schema = json.loads(call("schema").stdout)
+        assert schema["type"] == "object"
+        assert "nodes" in schema["properties"]
+
+    @pytest.mark.parametrize("args", [["ops"], ["run", SOFTMAX], ["check", SOFTMAX]])
+    def test_output_fits_a_terminal_without_colour(self, args: list[str]) -> None:
+        output = call(*args).output
+        assert max(map(len, output.splitlines())) <= 100
+        assert "\x1b" not in output
+
+
+class TestErrors:
+    @pytest.mark.parametrize("command", ["run", "check"])
+    def test_a_missing_file(self, command: str) -> None:
+        result = call(command, "nowhere.yaml")
+        assert result.exit_code == 2
+        assert "nowhere.yaml" in result.output
+
+    def test_a_bad_spec_is_one_line_with_its_place(self, tmp_path: Path) -> None:
+        path = tmp_path / "bad.yaml"
+        path.write_text(NET.replace("tanh(W @ x)", "tahn(W @ x)"), "utf-8")
+        result = call("check", path)
+        assert result.exit_code == 2
+        assert re.match(r"error: .*bad\.yaml:7:6: .*did you mean 'tanh'\?\n$", result.output)
+
+    def test_no_traceback_from_a_real_process(self, tmp_path: Path) -> None:
+        path = tmp_path / "bad.yaml"
+        path.write_text("[" * 5000, "utf-8")
+        done = subprocess.run(
+            [sys.executable, "-m", "graphengine", "check", str(path)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 2
+        assert "Traceback" not in done.stderr
+        assert done.stderr.startswith("error: ")
+
+    def test_a_folder_in_place_of_a_file(self, tmp_path: Path) -> None:
+        result = call("run", tmp_path)
+        assert result.exit_code == 2
+        assert "Traceback" not in result.output
+
+
+class TestStart:
+    def test_help_and_version_do_not_wait_for_numpy(self) -> None:
+        code = (
+            "import sys; from graphengine.cli import main\n"
+            "for flag in ('--help', '--version'):\n"
+            "    try: main([flag])\n"
+            "    except SystemExit: pass\n"
+            "heavy = {'numpy', 'scipy', 'networkx', 'yaml', 'rich'} & set(sys.modules)\n"
+            "assert not heavy, heavy"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        assert "check" in done.stdout
+        assert re.search(r"graphengine \d+\.\d+\.\d+", done.stdout)
