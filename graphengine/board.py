@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from graphengine.errors import GraphEngineError
-from graphengine.graph import Node
+from graphengine.node import Node
 from graphengine.jacobian import Layout
 from graphengine.ops.base import Array
 from graphengine.run import Run

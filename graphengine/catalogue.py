@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from graphengine.formula import FORMULA_ONLY
-from graphengine.graph import KINDS
+from graphengine.node import KINDS
 from graphengine.ops import OPS
 from graphengine.ops.base import Op
 

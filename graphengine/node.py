@@ -1,0 +1,194 @@
+"""Nodes: an op, its arguments, a shape; operators on nodes mean what they mean in NumPy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+
+from graphengine.errors import GraphError
+from graphengine.ops.arithmetic import Add, Divide, MatMul, Multiply, Negative, Power, Subtract
+from graphengine.ops.base import ATOM, SIGN, Array, Op, Operand, Shape, Written
+
+if TYPE_CHECKING:
+    from graphengine.graph import Graph
+
+__all__ = ["KINDS", "Kind", "Node", "Role", "literal"]
+
+Role: TypeAlias = Literal["input", "parameter", "constant", "op"]
+Kind: TypeAlias = Literal[
+    "real",
+    "positive",
+    "one_hot",
+    "probability",
+    "label",
+    "symmetric",
+    "positive_definite",
+    "binary",
+    "sign",
+]
+
+KINDS: Mapping[Kind, str] = {
+    "real": "any real numbers (the default)",
+    "positive": "numbers above zero",
+    "one_hot": "one 1 along the last axis, zeros elsewhere",
+    "probability": "positive numbers that add up to 1 along the last axis",
+    "label": "class indices, whole numbers from 0",
+    "symmetric": "a symmetric matrix (the last two axes)",
+    "positive_definite": "a symmetric positive definite matrix (the last two axes)",
+    "binary": "zeros and ones",
+    "sign": "−1 and 1",
+}
+"""What a start node's values may be like, for those who sample them."""
+
+
+class Node(Operand):
+    """One node: its op, its arguments (nodes, or fixed numbers), its shape.
+
+    Nodes are made by a :class:`Graph` and by operators and functions on nodes.
+    """
+
+    __slots__ = ("_name", "args", "graph", "kind", "number", "op", "role", "shape", "value")
+    __array_ufunc__ = None  # so that ndarray @ node comes to the node
+
+    def __init__(
+        self,
+        graph: Graph,
+        number: int,
+        name: str | None,
+        role: Role,
+        shape: Shape,
+        *,
+        op: Op | None = None,
+        args: tuple[Node | Array, ...] = (),
+        kind: Kind = "real",
+        value: Array | None = None,
+    ) -> None:
+        self.graph, self.number, self._name, self.role = graph, number, name, role
+        self.shape, self.op, self.args, self.kind, self.value = shape, op, args, kind, value
+
+    @property
+    def name(self) -> str:
+        """The name given, or one made from the named node that it serves (``J.1``)."""
+        if self._name is None:
+            self.graph._name_the_unnamed()
+        return self._name or ""
+
+    @property
+    def named(self) -> bool:
+        """Whether somebody gave this node its name."""
+        return self._name is not None and self._name in self.graph._given
+
+    @property
+    def parents(self) -> tuple[Node, ...]:
+        """The nodes whose values the op takes, each once, in the order of the arguments."""
+        return tuple(dict.fromkeys(arg for arg in self.args if isinstance(arg, Node)))
+
+    @property
+    def size(self) -> int:
+        """The number of entries of the value."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    @property
+    def formula(self) -> str:
+        """The op as formula text, with the unnamed nodes that it takes written out."""
+        return "" if self.op is None else _written(self).text
+
+    def _apply(self, op: Op, args: Sequence[Any]) -> Node:
+        return self.graph.add(op, args)
+
+    # NumPy's operators, with NumPy's meaning.
+    def __add__(self, other: Any) -> Node:
+        return self.graph.add(Add(), (self, other))
+
+    def __radd__(self, other: Any) -> Node:
+        return self.graph.add(Add(), (other, self))
+
+    def __sub__(self, other: Any) -> Node:
+        return self.graph.add(Subtract(), (self, other))
+
+    def __rsub__(self, other: Any) -> Node:
+        return self.graph.add(Subtract(), (other, self))
+
+    def __mul__(self, other: Any) -> Node:
+        return self.graph.add(Multiply(), (self, other))
+
+    def __rmul__(self, other: Any) -> Node:
+        return self.graph.add(Multiply(), (other, self))
+
+    def __truediv__(self, other: Any) -> Node:
+        return self.graph.add(Divide(), (self, other))
+
+    def __rtruediv__(self, other: Any) -> Node:
+        return self.graph.add(Divide(), (other, self))
+
+    def __pow__(self, other: Any) -> Node:
+        return self.graph.add(Power(), (self, other))
+
+    def __rpow__(self, other: Any) -> Node:
+        return self.graph.add(Power(), (other, self))
+
+    def __matmul__(self, other: Any) -> Node:
+        return self.graph.add(MatMul(), (self, other))
+
+    def __rmatmul__(self, other: Any) -> Node:
+        return self.graph.add(MatMul(), (other, self))
+
+    def __neg__(self) -> Node:
+        return self.graph.add(Negative(), (self,))
+
+    def __bool__(self) -> bool:
+        raise GraphError(
+            f"node {self.name!r}",
+            expected="a node to be used in formulas",
+            got="a test of its truth",
+            hint="a node has no value before a run; use where(…) or maximum(…)",
+        )
+
+    def __repr__(self) -> str:
+        what = self.formula or self.role
+        return f"<Node {self.name}: {what}, shape {self.shape}>"
+
+
+def _written(node: Node) -> Written:
+    """``node``'s op as text; unnamed arguments are written out, without recursion."""
+    done: dict[int, Written] = {}
+    stack = [node]
+    while stack:
+        top = stack[-1]
+        waiting = [
+            arg
+            for arg in top.args
+            if isinstance(arg, Node) and not arg.named and arg.op and arg.number not in done
+        ]
+        if waiting:
+            stack += waiting
+            continue
+        stack.pop()
+        if top.number not in done and top.op is not None:
+            args = [_operand(arg, done) for arg in top.args]
+            done[top.number] = top.op.written(*args)
+    return done[node.number]
+
+
+def _operand(arg: Node | Array, done: Mapping[int, Written]) -> Written:
+    if not isinstance(arg, Node):
+        return Written(literal(arg), ATOM if arg.ndim or arg >= 0 else SIGN)
+    if arg.number in done and not arg.named:
+        return done[arg.number]
+    return Written(arg.name, ATOM)
+
+
+def literal(array: Array) -> str:
+    """Fixed numbers as formula text."""
+
+    def number(value: float) -> str:
+        return str(int(value)) if value == int(value) and abs(value) < 1e15 else repr(value)
+
+    def nested(value: Any) -> str:
+        if isinstance(value, list):
+            return "[" + ", ".join(map(nested, value)) + "]"
+        return number(value) if np.isfinite(value) else repr(value)
+
+    return nested(array.tolist())
