@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeAlias
 
 import numpy as np
 
 from graphengine.errors import GraphError
 from graphengine.ops.arithmetic import Add, Divide, MatMul, Multiply, Negative, Power, Subtract
 from graphengine.ops.base import ATOM, SIGN, Array, Op, Operand, Shape, Written
+from graphengine.ops.linalg import Transpose
+from graphengine.ops.rearrangement import pick
 
 if TYPE_CHECKING:
     from graphengine.graph import Graph
@@ -91,6 +93,16 @@ class Node(Operand):
         return int(np.prod(self.shape, dtype=np.int64))
 
     @property
+    def ndim(self) -> int:
+        """The number of axes of the value."""
+        return len(self.shape)
+
+    @property
+    def T(self) -> Node:
+        """The value with its axes reversed, as in NumPy."""
+        return self.graph.add(Transpose(), (self,))
+
+    @property
     def formula(self) -> str:
         """The op as formula text, with the unnamed nodes that it takes written out."""
         return "" if self.op is None else _written(self).text
@@ -137,6 +149,18 @@ class Node(Operand):
 
     def __neg__(self) -> Node:
         return self.graph.add(Negative(), (self,))
+
+    def __getitem__(self, key: Any) -> Node:
+        op, indices = pick(key)
+        return self.graph.add(op, (self, *indices))
+
+    def __iter__(self) -> NoReturn:
+        raise GraphError(
+            f"node {self.name!r}",
+            expected="a node to be used in formulas",
+            got="a loop over its entries",
+            hint="index it (x[0], x[1]), or use an op: sum(x), stack([x, y])",
+        )
 
     def __bool__(self) -> bool:
         raise GraphError(

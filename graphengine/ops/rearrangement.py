@@ -27,6 +27,7 @@ from graphengine.ops.base import (
     numbers,
 )
 from graphengine.ops.moving import Moving, Rearrangement, along, places
+from graphengine.ops.selection import Comparison
 
 # --- one array ----------------------------------------------------------------------------
 
@@ -465,26 +466,42 @@ class OneHot(Moving):
         yield cls(2), (np.zeros(0),)
 
 
-# --- x[...] ---
+# --- x[...] -------------------------------------------------------------------------------
 
 
-def pick(key: Any) -> tuple[Op, tuple[Operand, ...]]:
-    """The op of ``x[key]`` and its arguments after ``x``: ``getitem``, or ``take`` where the index
-    is a node.
+def pick(key: Any) -> tuple[Op, tuple[Any, ...]]:
+    """The op of ``x[key]`` and its arguments after ``x``: ``getitem``, or ``take`` for an index
+    that is computed, a node or an array of floats.
+
+    A computed index stands alone or beside ``:`` and ``...``; :class:`OpError` otherwise, and for
+    a comparison, whose shape as a mask would depend on the values.
     """
     items = key if isinstance(key, tuple) else (key,)
-    place = next((k for k, item in enumerate(items) if isinstance(item, Operand)), None)
+    place = next((k for k, item in enumerate(items) if _computed(item)), None)
     if place is None:
         return GetItem(key), ()
-    rest = items[:place] + items[place + 1 :]
-    if not all(
-        item is Ellipsis or (isinstance(item, slice) and item == slice(None)) for item in rest
-    ):
+    index, rest = items[place], items[:place] + items[place + 1 :]
+    if isinstance(getattr(index, "op", None), Comparison):
         raise OpError(
             "an index",
-            expected="':' and '...' beside a node",
+            expected="positions",
+            got="a comparison, whose shape as a mask is not known before a run",
+            hint="use where(condition, x, 0)",
+        )
+    if not all(_whole_axes(item) for item in rest):
+        raise OpError(
+            "an index",
+            expected="only ':' and '...' beside a computed index",
             got=f"{len(items)} indices",
             hint="use take(x, indices, axis), or sum(x * one_hot(labels, n), axis=-1)",
         )
-    axis = place - len(items) if any(item is Ellipsis for item in items[:place]) else place
-    return Take(axis), (items[place],)
+    from_end = any(item is Ellipsis for item in items[:place])
+    return Take(place - len(items) if from_end else place), (index,)
+
+
+def _computed(item: Any) -> bool:
+    return isinstance(item, Operand) or (isinstance(item, np.ndarray) and item.dtype.kind == "f")
+
+
+def _whole_axes(item: Any) -> bool:
+    return item is Ellipsis or (isinstance(item, slice) and item == slice(None))
