@@ -1,18 +1,41 @@
-"""Numeric derivatives to check Jacobians against: complex step, and differences with an error bar."""
+"""Numeric derivatives to check Jacobians against: complex step, and differences with an error bar.
+
+They know nothing of Jacobian rules: a function, a point and a direction are enough.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeAlias
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, NamedTuple, TypeAlias
 
+import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
-from scipy.differentiate import derivative
 
-__all__ = ["complex_step", "differences", "numeric_jacobian"]
+from graphengine.graph import Graph, Node
+from graphengine.ops import OPS
+from graphengine.ops.base import Op
+from graphengine.run import Run
+
+__all__ = [
+    "Directional",
+    "along",
+    "complex_step",
+    "continues",
+    "differences",
+    "directional",
+    "numeric_jacobian",
+    "path",
+]
 
 Array: TypeAlias = NDArray[np.float64]
 Function: TypeAlias = Callable[[NDArray[np.complex128] | Array], NDArray[np.complex128] | Array]
+Method: TypeAlias = Literal["complex step", "differences"]
+
+_EPS = float(np.finfo(float).eps)
+_LEVELS = 10
+_SHRINK = 4.0
 
 
 def complex_step(fun: Function, x: Array, direction: Array, step: float = 1e-30) -> Array:
@@ -24,58 +47,152 @@ def complex_step(fun: Function, x: Array, direction: Array, step: float = 1e-30)
     >>> complex_step(np.sin, np.array([0.0]), np.array([2.0]))
     array([2.])
     """
-    return np.asarray(fun(x + 1j * step * direction)).imag / step
+    found: Array = np.asarray(np.imag(fun(x + 1j * step * direction)) / step, dtype=float)
+    return found
 
 
-def differences(fun: Function, x: Array, direction: Array) -> tuple[Array, Array]:
+def differences(
+    fun: Function, x: Array, direction: Array, step: float = 0.1
+) -> tuple[Array, Array]:
     """``∂fun/∂x · direction`` by extrapolated central differences, and the error to expect.
 
-    The error is infinite where the differences do not settle, and the step has the size of
-    ``x``.
+    The first step moves the entries of ``x`` by about ``step`` times their size; nine more
+    follow, each a quarter of the one before, and the best extrapolation of each entry is kept (C. Ridders, Advances in Engineering Software 4, 1982, 75-76).  The error
+    adds the gap between extrapolations to the rounding of the values divided by the step, and
+    is infinite where the differences do not settle.  A kink nearer than the last step is not
+    seen: stay away from them.
 
     >>> value, error = differences(np.sin, np.array([0.0]), np.array([2.0]))
-    >>> bool(abs(value[0] - 2) <= error[0] + 1e-9)
+    >>> bool(abs(value[0] - 2) <= error[0] < 1e-9)
     True
     """
+    moved = float(np.max(np.abs(direction), initial=0.0))
     shape = np.shape(fun(x))
-    size = int(np.prod(shape, dtype=np.int64))
-    if size == 0:
+    if moved == 0.0 or math.prod(shape) == 0:
         return np.zeros(shape), np.zeros(shape)
-
-    def along(steps: NDArray[np.float64]) -> NDArray[np.float64]:
-        # Every row holds the same steps; row r wants entry r of the values.
-        columns = [np.asarray(fun(x + t * direction)).reshape(size) for t in np.ravel(steps[0])]
-        return np.stack(columns, axis=1).reshape(steps.shape)
-
-    scale = 0.1 * max(float(np.max(np.abs(x), initial=0.0)), 0.1)
+    size = _reach(x, direction) * moved
+    best, error = np.full(shape, np.nan), np.full(shape, np.inf)
+    above: list[Array] = []
     with np.errstate(all="ignore"):
-        found = derivative(
-            along,
-            np.zeros(size),
-            initial_step=scale / max(float(np.max(np.abs(direction), initial=0.0)), 1e-300),
-            preserve_shape=True,
-            order=6,
-            maxiter=8,
-        )
-    error = np.where(np.isfinite(found.df), np.abs(found.error), np.inf)
-    return np.asarray(found.df).reshape(shape), error.reshape(shape)
+        for level in range(_LEVELS):
+            h = step * size / moved / _SHRINK**level
+            high, low = np.asarray(fun(x + h * direction)), np.asarray(fun(x - h * direction))
+            slope = np.asarray((high - low) / (2 * h), dtype=float)
+            values = np.maximum(np.abs(high), np.abs(low)) * (high != low)
+            rounding = 2 * _EPS * (values + np.abs(slope) * size / moved) / h
+            row = [slope]
+            for order, coarse in enumerate(above, 1):
+                last = row[-1]
+                finer = last + (last - coarse) / (_SHRINK ** (2 * order) - 1)
+                gap = np.maximum(np.abs(finer - last), np.abs(finer - coarse)) + rounding
+                better = gap < error
+                best, error = np.where(better, finer, best), np.where(better, gap, error)
+                row.append(finer)
+            above = row
+    return best, error
+
+
+def _reach(x: Array, direction: Array) -> float:
+    """How far to go along ``direction`` to change ``x`` by its own size.
+
+    Where it moves small entries beside large ones: the geometric mean of what the smallest and
+    what the largest ask for, since either may set the scale of the function.
+    """
+    sizes, moves = np.abs(x), np.abs(direction)
+    largest = (float(np.max(sizes, initial=0.0)) or 1.0) / float(np.max(moves))
+    moving = (moves > 0) & (sizes > 0)
+    smallest = float(np.min(sizes[moving] / moves[moving], initial=largest))
+    return math.sqrt(smallest * largest)
 
 
 def numeric_jacobian(fun: Function, x: Array, *, analytic: bool) -> tuple[Array, Array]:
-    """``∂fun/∂x`` as a matrix ``size fun × size x``, column by column, with an error for each entry.
+    """``∂fun/∂x`` as a matrix ``size fun × size x``, column by column, with an error for each
+    entry.
 
     By complex step where ``analytic``, by differences elsewhere.
     """
-    rows = int(np.prod(np.shape(fun(x)), dtype=np.int64))
+    rows = math.prod(np.shape(fun(x)))
     matrix = np.zeros((rows, x.size))
     error = np.zeros((rows, x.size))
     for column in range(x.size):
-        direction = np.zeros(x.size)
-        direction[column] = 1.0
-        direction = direction.reshape(x.shape)
+        direction = np.zeros(x.shape)
+        direction.flat[column] = 1.0
         if analytic:
             found, bar = complex_step(fun, x, direction), np.zeros(rows)
         else:
             found, bar = differences(fun, x, direction)
         matrix[:, column], error[:, column] = found.reshape(rows), bar.reshape(rows)
     return matrix, error
+
+
+# --- along a graph ---------------------------------------------------------------------------
+
+
+class Directional(NamedTuple):
+    """A derivative along one direction, in the shape of the value, with its error bar."""
+
+    value: Array
+    error: Array
+    method: Method
+
+
+def path(graph: Graph, of: Node, wrt: Node) -> tuple[Node, ...]:
+    """The nodes on paths from ``wrt`` (left out) to ``of``, parents first; none: no influence."""
+    dag = graph.dag
+    if of is wrt:
+        return ()
+    names = nx.descendants(dag, wrt.name) & (nx.ancestors(dag, of.name) | {of.name})
+    return tuple(node for node in graph.nodes if node.name in names)
+
+
+def along(run: Run, of: Node, wrt: Node) -> Function:
+    """The value of ``of`` as a function of the value of ``wrt``, all else as in ``run``."""
+    nodes = path(run.graph, of, wrt)
+
+    def value(x: Any) -> Any:
+        moved: dict[Node, Any] = {wrt: x}
+        for node in nodes:
+            assert node.op is not None
+            args = [_argument(run, arg, moved) for arg in node.args]
+            moved[node] = node.op.value(*args)
+        return moved.get(of, run.value(of))
+
+    return value
+
+
+def _argument(run: Run, arg: Node | Array, moved: Mapping[Node, Any]) -> Any:
+    if not isinstance(arg, Node):
+        return arg
+    return moved[arg] if arg in moved else run.value(arg)
+
+
+def continues(op: Op) -> bool:
+    """Whether ``op`` is one of the library's that continue to complex arguments.
+
+    What somebody else's op says of itself is not relied on: complex step would not notice.
+    """
+    return op.analytic and OPS.get(op.name) is type(op)
+
+
+def directional(
+    run: Run,
+    of: Node,
+    wrt: Node,
+    direction: Array,
+    *,
+    method: Method | None = None,
+    step: float = 0.1,
+) -> Directional:
+    """The derivative of ``of`` along ``direction`` in ``wrt``, from values alone.
+
+    By complex step where every op on the way :func:`continues`, by differences (of relative
+    ``step``) elsewhere; ``method`` asks for one of them.
+    """
+    fun, x = along(run, of, wrt), run.value(wrt)
+    if method is None:
+        analytic = all(continues(node.op) for node in path(run.graph, of, wrt) if node.op)
+        method = "complex step" if analytic else "differences"
+    if method == "differences":
+        return Directional(*differences(fun, x, direction, step), method)
+    found = complex_step(fun, x, direction)
+    return Directional(found, np.zeros(found.shape), method)

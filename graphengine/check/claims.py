@@ -1,0 +1,159 @@
+"""One claim at one point: which shapes it may have, and how far its numbers are off."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from graphengine.check.report import Entry, Mistake
+from graphengine.graph import Graph, Node
+from graphengine.jacobian import Layout
+from graphengine.ops.base import Array, Shape
+
+__all__ = ["TOLERANCE", "Comparison", "accepted", "as_matrix", "compare", "order", "shape_mistake"]
+
+TOLERANCE = 1e-7
+"""The relative error that a right claim may have where nothing cancels.
+
+Rounding in float64 stays below 1e-12 at good points; constants that the author typed with eight
+digits (``0.69314718`` for ``log(2)``) stay below 1e-7; the mistakes people make start near 1e-2.
+"""
+ROUNDING = 1e-12
+"""Rounding allowed relative to the contributions that add up to an entry: some 5,000 units in
+the last place, for sums of many numbers in any order."""
+SPILL = 64 * float(np.finfo(float).eps)
+"""Rounding allowed in every entry relative to the largest contribution to any entry, for claims
+that get a zero as the difference of two products."""
+
+
+# --- shapes -----------------------------------------------------------------------------------
+
+
+def accepted(of: Shape, wrt: Shape, layout: Layout) -> tuple[Shape, ...]:
+    """The shapes that a claim about ``∂of/∂wrt`` may have, the usual one first.
+
+    The matrix ``size of × size wrt`` (its transpose in denominator layout), the tensor
+    ``of + wrt`` (``wrt + of``); for a scalar ``of`` also the shape of ``wrt``, flat, or as
+    a row (a column); for a scalar ``wrt`` the shape of ``of``, flat, or as a column (a row).
+
+    >>> accepted((), (3, 4), "numerator"), accepted((3,), (4,), "denominator")
+    (((3, 4), (12,), (1, 12)), ((4, 3),))
+    """
+    m, n = math.prod(of), math.prod(wrt)
+    numerator = layout == "numerator"
+    whole = [(m, n) if numerator else (n, m), of + wrt if numerator else wrt + of]
+    if m == 1:
+        whole = [wrt, (n,), *whole]
+    elif n == 1:
+        whole = [of, (m,), *whole]
+    return tuple(dict.fromkeys(whole))
+
+
+def as_matrix(array: Array, of: Shape, wrt: Shape, layout: Layout) -> Array | None:
+    """A claim's numbers as the matrix ``size of × size wrt``; None where its shape is not one of
+    :func:`accepted`.
+    """
+    if array.shape not in accepted(of, wrt, layout):
+        return None
+    m, n = math.prod(of), math.prod(wrt)
+    return array.reshape(m, n) if layout == "numerator" else array.reshape(n, m).T
+
+
+def shape_mistake(claim: str, got: Shape, of: Shape, wrt: Shape, layout: Layout) -> Mistake:
+    """What is wrong with a shape that is not one of :func:`accepted`."""
+    shapes = accepted(of, wrt, layout)
+    says = f"the shape is {got}, expected {shapes[0]}"
+    if len(shapes) > 1:
+        says += f" (or {', '.join(map(str, shapes[1:]))})"
+    if len(got) > 1 and got[::-1] in shapes:
+        says += ": exactly the transposed one"
+    elif got in accepted(of, wrt, "denominator" if layout == "numerator" else "numerator"):
+        says += f": the one of the other layout, this derivation is in {layout} layout"
+    return Mistake("shape", claim, says)
+
+
+# --- numbers ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """How far a claim is off at one point; ``worst`` is None for claims without entries."""
+
+    error: float
+    worst: Entry | None
+
+
+def compare(
+    claimed: Array,
+    reference: Array,
+    contributions: Array,
+    *,
+    tolerance: float,
+    noise: Array | float = 0.0,
+    shape: Shape | None = None,
+    layout: Layout = "numerator",
+) -> Comparison:
+    """The largest relative error of the entries of ``claimed``, and the entry that has it.
+
+    An entry's error is measured against
+
+        |reference| + (ROUNDING · contributions + SPILL · largest contribution + noise) / tolerance
+
+    so that it is above ``tolerance`` exactly when the difference is above ``tolerance`` of the
+    entry plus the rounding that is allowed.  Without cancellation this is the relative error
+    of the entry, at any scale; where contributions cancel, rounding *of the contributions* is
+    allowed, and ``noise``, the rounding that was measured.  An entry that is not finite has
+    an infinite error.  ``shape`` and ``layout`` are those of the claim as it was written, for the
+    index of the worst entry.
+    """
+    if claimed.size == 0:
+        return Comparison(0.0, None)
+    with np.errstate(all="ignore"):
+        gap = np.abs(claimed - reference)
+        allowed = ROUNDING * contributions + SPILL * np.max(contributions) + noise
+        error = np.where(gap == 0, 0.0, gap / (np.abs(reference) + allowed / tolerance))
+    error = np.where(np.isfinite(claimed), error, np.inf)
+    row, col = np.unravel_index(int(np.argmax(error)), error.shape)
+    m, n = error.shape
+    flat = row * n + col if layout == "numerator" else col * m + row
+    index = np.unravel_index(flat, error.shape if shape is None else shape)
+    worst = Entry(
+        tuple(int(k) for k in index), float(claimed[row, col]), float(reference[row, col])
+    )
+    return Comparison(float(error[row, col]), worst)
+
+
+# --- order ----------------------------------------------------------------------------------------
+
+
+def order(graph: Graph, claims: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Pairs (of, wrt) in the order of the graph, in which the first wrong step is looked for.
+
+    First the Jacobians between neighbours (nodes with no named node between them), as the forward
+    pass meets them; then derivatives with respect to computed nodes, those nearest to the result
+    first, as the backward pass meets them; last those with respect to start nodes.
+    """
+
+    def key(claim: tuple[str, str]) -> tuple[int, int, int]:
+        of, wrt = (graph[name] for name in claim)
+        if _neighbours(of, wrt):
+            return 0, of.number, wrt.number
+        return 1 + (wrt.role != "op"), -wrt.number, -of.number
+
+    return sorted(claims, key=key)
+
+
+def _neighbours(of: Node, wrt: Node) -> bool:
+    """Whether ``of`` is made of ``wrt`` by unnamed nodes alone."""
+    stack, seen = [of], {of}
+    while stack:
+        for parent in stack.pop().parents:
+            if parent is wrt:
+                return True
+            if not parent.named and parent not in seen:
+                seen.add(parent)
+                stack.append(parent)
+    return False

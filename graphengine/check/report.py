@@ -1,0 +1,256 @@
+"""What a check found: plain data, which prints itself as a table, as JSON and in a notebook."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from graphengine.errors import plural
+from graphengine.tables import as_text, table
+
+__all__ = ["ClaimResult", "Entry", "Mistake", "Report", "Verdict"]
+
+Verdict: TypeAlias = Literal["right", "undecided", "error", "wrong"]
+
+_SEVERITY: Mapping[Verdict, int] = {"right": 0, "undecided": 1, "error": 2, "wrong": 3}
+_COLOURS: Mapping[Verdict, str] = {
+    "right": "#1a7f37",
+    "undecided": "#9a6700",
+    "error": "#8250df",
+    "wrong": "#cf222e",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """The entry of a claim that is furthest off; ``index`` counts in the claim's own shape."""
+
+    index: tuple[int, ...]
+    claimed: float
+    reference: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """The entry as JSON has it."""
+        return {
+            "index": list(self.index),
+            "claimed": _number(self.claimed),
+            "reference": _number(self.reference),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """A mistake that explains a wrong claim: its kind, the node or edge, one sentence."""
+
+    kind: str
+    where: str
+    says: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """The mistake as JSON has it."""
+        return {"kind": self.kind, "where": self.where, "says": self.says}
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimResult:
+    """The verdict on one claim.
+
+    ``relative_error`` is the largest over all points and entries (None where no numbers could be
+    compared), ``points`` counts the points that decided, ``sizes`` are those of the point of the
+    ``worst`` entry, ``says`` is a sentence on why there is no plain verdict, ``place`` is where
+    the claim stands in its file, and ``reference`` is what the graph's Jacobian was checked
+    against.
+    """
+
+    claim: str
+    verdict: Verdict
+    relative_error: float | None = None
+    points: int = 0
+    worst: Entry | None = None
+    mistakes: tuple[Mistake, ...] = ()
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    says: str = ""
+    place: str = ""
+    reference: str = ""
+
+    @property
+    def what(self) -> str:
+        """The verdict's reason in a sentence; nothing where the claim is right."""
+        says = self.says
+        if self.mistakes:
+            says = "; ".join(mistake.says for mistake in self.mistakes)
+        elif not says and self.verdict == "wrong" and self.worst is not None:
+            index = ", ".join(map(str, self.worst.index))
+            says = (
+                f"entry [{index}]: claimed {self.worst.claimed:.6g}, "
+                f"right is {self.worst.reference:.6g}"
+            )
+        return f"{says} ({_sizes(self.sizes)})" if says and self.sizes else says
+
+    def to_dict(self) -> dict[str, Any]:
+        """The claim as JSON has it."""
+        return {
+            "claim": self.claim,
+            "verdict": self.verdict,
+            "relative_error": _number(self.relative_error),
+            "points": self.points,
+            "worst": None if self.worst is None else self.worst.to_dict(),
+            "mistakes": [mistake.to_dict() for mistake in self.mistakes],
+            "sizes": dict(self.sizes),
+            "says": self.what,
+            "place": self.place,
+            "reference": self.reference,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a check found.  ``claims`` stand in the author's order.
+
+    ``first`` names the first claim that is not right in the order of the graph (local Jacobians,
+    then gradients of nodes from the result down, then those of start nodes); ``points`` holds
+    the sizes at each point; ``seed`` is None where the caller brought a generator.
+
+    >>> report = Report("demo", (ClaimResult("J/x", "right", 2e-16, 5),), points=({"d": 3},))
+    >>> report.verdict, report.exit_status
+    ('right', 0)
+    >>> print(report)
+    demo: 1 claim, right
+     claim  verdict    error  what
+    ───────────────────────────────
+     J/x    right    2.0e-16
+    1 point (d=3), seed 0, tolerance 1e-07
+    """
+
+    spec: str
+    claims: tuple[ClaimResult, ...]
+    path: str = ""
+    first: str = ""
+    points: tuple[Mapping[str, int], ...] = ()
+    seed: int | None = 0
+    tolerance: float = 1e-7
+    notes: tuple[str, ...] = ()
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst of the claims' verdicts: wrong, then error, then undecided, then right."""
+        return max((claim.verdict for claim in self.claims), key=_SEVERITY.__getitem__)
+
+    @property
+    def exit_status(self) -> int:
+        """0 when all claims are right, 1 otherwise."""
+        return int(self.verdict != "right")
+
+    @property
+    def reference(self) -> str:
+        """What the graph's Jacobians were checked against."""
+        used = dict.fromkeys(claim.reference for claim in self.claims if claim.reference)
+        return " and ".join(used)
+
+    @property
+    def summary(self) -> str:
+        """One line: how many claims, how many of each verdict, the first that is not right."""
+        counts = {
+            verdict: sum(claim.verdict == verdict for claim in self.claims)
+            for verdict in ("wrong", "error", "undecided", "right")
+        }
+        found = [
+            verdict if count == len(self.claims) else f"{count} {verdict}"
+            for verdict, count in counts.items()
+            if count
+        ]
+        line = f"{self.spec}: {plural(len(self.claims), 'claim')}, {', '.join(found)}"
+        return f"{line}; the first to look at: {self.first}" if self.first else line
+
+    def __getitem__(self, claim: str) -> ClaimResult:
+        """The result for one claim (``report["J/W"]``); KeyError where there is none."""
+        for result in self.claims:
+            if result.claim == claim:
+                return result
+        raise KeyError(claim)
+
+    # --- showing it -----------------------------------------------------------------------
+
+    def to_dict(self) -> dict[str, Any]:
+        """What ``graphengine check --json`` prints; numbers that are not finite become text."""
+        return {
+            "spec": self.spec,
+            "path": self.path,
+            "verdict": self.verdict,
+            "summary": self.summary,
+            "first": self.first or None,
+            "claims": [claim.to_dict() for claim in self.claims],
+            "points": [dict(sizes) for sizes in self.points],
+            "seed": self.seed,
+            "tolerance": self.tolerance,
+            "reference": self.reference,
+            "notes": list(self.notes),
+        }
+
+    def __str__(self) -> str:
+        return as_text(self.__rich__())
+
+    def __rich__(self) -> RenderableType:
+        rows = [
+            (claim.claim, claim.verdict, _short(claim.relative_error), claim.what)
+            for claim in self.claims
+        ]
+        lines: Sequence[str] = (self._made_with, *self.notes)
+        return Group(
+            Text(self.summary),
+            table(("claim", "verdict", "error", "what"), rows, right=("error",)),
+            *map(Text, lines),
+        )
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            "<tr>"
+            f"<td><code>{html.escape(claim.claim)}</code></td>"
+            f'<td style="color:{_COLOURS[claim.verdict]}"><b>{claim.verdict}</b></td>'
+            f"<td>{_short(claim.relative_error)}</td>"
+            f'<td style="text-align:left">{html.escape(claim.what)}</td>'
+            "</tr>"
+            for claim in self.claims
+        )
+        head = "".join(f"<th>{name}</th>" for name in ("claim", "verdict", "error", "what"))
+        below = "<br>".join(map(html.escape, (self._made_with, *self.notes)))
+        return (
+            f"<div><p>{html.escape(self.summary)}</p>"
+            f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+            f"<p><small>{below}</small></p></div>"
+        )
+
+    @property
+    def _made_with(self) -> str:
+        shown = [_sizes(sizes) for sizes in self.points if sizes]
+        parts = [plural(len(self.points), "point") + (f" ({'; '.join(shown)})" if shown else "")]
+        if self.seed is not None:
+            parts.append(f"seed {self.seed}")
+        parts.append(f"tolerance {self.tolerance:g}")
+        if self.reference:
+            parts.append(f"reference checked by {self.reference}")
+        return ", ".join(parts)
+
+
+def _sizes(sizes: Mapping[str, int]) -> str:
+    return " ".join(f"{letter}={size}" for letter, size in sizes.items())
+
+
+def _short(error: float | None) -> str:
+    """An error in a column: two digits, as a decimal number where that reads well."""
+    if error is None:
+        return "–"
+    if error == 0 or not math.isfinite(error):
+        return f"{error:g}"
+    return f"{error:.2f}" if 0.01 <= error < 1000 else f"{error:.1e}"
+
+
+def _number(value: float | None) -> float | str | None:
+    """A number as JSON has it: those that are not finite become text."""
+    return value if value is None or math.isfinite(value) else str(value)

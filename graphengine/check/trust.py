@@ -1,0 +1,191 @@
+"""The reference at a point, and whether it can be trusted there.
+
+The reference is the graph's own Jacobian.  It is compared with numeric derivatives along random
+directions before any claim is judged by it; where the two disagree nothing is called wrong.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import networkx as nx
+import numpy as np
+
+from graphengine.check.claims import ROUNDING, SPILL
+from graphengine.check.contributions import Contributions, Rounded, matrix
+from graphengine.check.points import Drawn
+from graphengine.check.reference import (
+    Directional,
+    complex_step,
+    continues,
+    differences,
+    directional,
+    path,
+)
+from graphengine.errors import GraphEngineError
+from graphengine.graph import Node
+from graphengine.ops.base import Array, Op
+from graphengine.run import Run
+
+__all__ = ["ROUNDING_FACTOR", "Place", "Reference", "numeric_rule", "some_direction"]
+
+DIRECTIONS = 2
+ROUNDED_RUNS = 2
+ROUNDING_FACTOR = 16.0
+"""So many times the spread of the rounded runs counts as rounding."""
+UNSETTLED = 1e-2
+"""An error bar above this part of the derivative verifies nothing."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """``∂of/∂wrt`` as a matrix with the contributions to each entry, and how it was checked.
+
+    ``trouble`` says why it cannot be used, and is empty where it can.
+    """
+
+    matrix: Array = field(default_factory=lambda: np.zeros((0, 0)))
+    contributions: Array = field(default_factory=lambda: np.zeros((0, 0)))
+    method: str = ""
+    trouble: str = ""
+
+
+class Place:
+    """One drawn point with all that is needed to judge claims there, each made when first used."""
+
+    def __init__(self, drawn: Drawn, rng: np.random.Generator, tolerance: float) -> None:
+        self.drawn, self.graph, self.run = drawn, drawn.graph, drawn.run
+        self.tolerance = tolerance
+        self._directions, self._errors = rng.spawn(2)
+
+    @cached_property
+    def contributions(self) -> Contributions:
+        """The run that adds up absolute values."""
+        return Contributions(self.graph, self.drawn.values)
+
+    @cached_property
+    def rounded(self) -> tuple[Rounded, ...]:
+        """Runs in which every value is off by a few units in the last place."""
+        return tuple(
+            Rounded(self.graph, self.drawn.values, self._errors) for _ in range(ROUNDED_RUNS)
+        )
+
+    def values(self, run: Run | None = None) -> dict[str, Array]:
+        """The values of all named nodes, at this point or in one of the rounded runs."""
+        run = run or self.run
+        return {name: run.value(node) for name, node in self.graph.named.items()}
+
+    def spread(self, of: Node, wrt: Node) -> Array:
+        """How far rounding moves the reference, entry by entry."""
+        exact = matrix(self.run, of, wrt)
+        moved = [np.abs(matrix(run, of, wrt) - exact) for run in self.rounded]
+        return np.asarray(np.max(moved, axis=0))
+
+    def reference(self, of: Node, wrt: Node) -> Reference:
+        """The reference for ``∂of/∂wrt``, checked."""
+        trouble = self._trouble(of, wrt)
+        if trouble:
+            return Reference(trouble=trouble)
+        try:
+            exact = matrix(self.run, of, wrt)
+            sizes = matrix(self.contributions, of, wrt)
+        except GraphEngineError as error:
+            return Reference(trouble=str(error))
+        if not (np.isfinite(exact).all() and np.isfinite(sizes).all()):
+            return Reference(trouble=f"∂{of.name}/∂{wrt.name} of the graph is not finite")
+        method = ""
+        for _ in range(DIRECTIONS):
+            method, trouble = self._verify(of, wrt, exact, sizes)
+            if trouble:
+                break
+        return Reference(exact, sizes, method, trouble)
+
+    def _trouble(self, of: Node, wrt: Node) -> str:
+        """The kink between the two, or the value that is not finite, that this point has."""
+        troubles = self.drawn.troubles
+        if not troubles:
+            return ""
+        between = {node.name for node in path(self.graph, of, wrt)}
+        above = between | {of.name, *nx.ancestors(self.graph.dag, of.name)}
+        for name, says in troubles.items():
+            broken = not np.isfinite(self.run.value(name)).all()
+            if name in between or (broken and name in above):
+                return says
+        return ""
+
+    # --- the reference against values alone -------------------------------------------------
+
+    def _verify(self, of: Node, wrt: Node, exact: Array, sizes: Array) -> tuple[str, str]:
+        """Compare along one random direction: the method that was used, and the trouble."""
+        direction = some_direction(self.run.value(wrt), self._directions)
+        flat = direction.reshape(-1)
+        step = float(np.clip(self.drawn.clearance / 8, 1e-7, 0.1))
+        size = sizes @ np.abs(flat)
+        allowed = self.tolerance * (np.abs(exact) @ np.abs(flat)) + ROUNDING * size
+        allowed += SPILL * np.max(size, initial=0.0)
+        found = directional(self.run, of, wrt, direction, step=step)
+        gap = np.abs(exact @ flat - found.value.reshape(-1))
+        if not _within(gap, allowed, found) and found.method == "complex step":
+            # the op may not continue to complex arguments though it says so
+            found = directional(self.run, of, wrt, direction, method="differences", step=step)
+            gap = np.abs(exact @ flat - found.value.reshape(-1))
+        if not _within(gap, allowed, found):
+            allowed = allowed + ROUNDING_FACTOR * (self.spread(of, wrt) @ np.abs(flat))
+        bar = found.error.reshape(-1)
+        if np.max(bar, initial=0.0) > UNSETTLED * np.max(size, initial=0.0):
+            return found.method, (
+                f"differences of {of.name} along {wrt.name} do not settle: "
+                "the graph's Jacobian could not be verified"
+            )
+        if _within(gap, allowed, found):
+            return found.method, ""
+        worst = int(np.argmax(np.where(np.isfinite(gap), gap - allowed - bar, np.inf)))
+        return found.method, (
+            f"the graph's Jacobian gives {(exact @ flat)[worst]:.9g} along a random direction, "
+            f"{found.method} {found.value.reshape(-1)[worst]:.9g} ± {bar[worst]:.1g}"
+            f"{self._suspect(of, wrt)}"
+        )
+
+    def _suspect(self, of: Node, wrt: Node) -> str:
+        """The first edge between the two whose own rule disagrees with the op's values."""
+        reached = {wrt}
+        for node in path(self.graph, of, wrt):
+            reached.add(node)
+            assert node.op is not None
+            args = [self.run.value(a) if isinstance(a, Node) else a for a in node.args]
+            for place, arg in enumerate(node.args):
+                if not isinstance(arg, Node) or arg not in reached:
+                    continue
+                direction = some_direction(args[place], self._directions)
+                found = numeric_rule(node.op, args, place, direction)
+                given = self.run.rule(node, place).push(direction)
+                size = np.max(np.abs(found.value), initial=0.0) + np.max(found.error, initial=0.0)
+                if not np.max(np.abs(given - found.value), initial=0.0) <= 1e-5 * size:
+                    return f"; the rule of {node.op.name!r} at {node.name} <- {arg.name} is suspect"
+        return ""
+
+
+def numeric_rule(op: Op, args: list[Array], place: int, direction: Array) -> Directional:
+    """The derivative of one op along ``direction`` in one of its arguments, from values alone."""
+
+    def value(x: Any) -> Any:
+        return op.value(*args[:place], x, *args[place + 1 :])
+
+    if continues(op):
+        found = complex_step(value, args[place], direction)
+        return Directional(found, np.zeros(found.shape), "complex step")
+    return Directional(*differences(value, args[place], direction), "differences")
+
+
+def some_direction(at: Array, rng: np.random.Generator) -> Array:
+    """A direction of both signs that changes every entry of ``at`` by about its own size."""
+    sizes = np.abs(at)
+    sizes = np.where(sizes > 0, sizes, float(np.max(sizes, initial=0.0)) or 1.0)
+    return np.asarray(sizes * rng.uniform(0.5, 1.0, at.shape) * rng.choice([-1.0, 1.0], at.shape))
+
+
+def _within(gap: Array, allowed: Array, found: Directional) -> bool:
+    """Whether every gap is inside; what is not a number is not."""
+    return bool(np.all(gap <= allowed + found.error.reshape(-1)))
