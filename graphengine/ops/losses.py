@@ -174,7 +174,7 @@ class CrossEntropy(ClassLoss):
 
     def forward(self, p: Array, y: Array) -> Array:
         """The cross-entropy."""
-        return np.asarray(-np.sum(xlogy(y, p), axis=-1))
+        return np.asarray(0.0 - np.sum(xlogy(y, p), axis=-1))
 
     def d_p(self, out: Array, p: Array, y: Array) -> Rule:
         """``-(y / p)ᵀ``; 0 where ``y = 0``."""
@@ -203,7 +203,7 @@ class SoftmaxCrossEntropy(ClassLoss):
     def forward(self, s: Array, y: Array) -> Array:
         """The cross-entropy."""
         weighted = np.where(y == 0, 0.0, y * log_softmax(s))
-        return np.asarray(-np.sum(weighted, axis=-1))
+        return np.asarray(0.0 - np.sum(weighted, axis=-1))
 
     def d_s(self, out: Array, s: Array, y: Array) -> Rule:
         """``(softmax(s) − y)ᵀ``; for other sums of ``y``, ``(softmax(s) Σy − y)ᵀ``."""
@@ -314,7 +314,7 @@ class BinaryCrossEntropy(BinaryLoss):
 
     def forward(self, p: Array, y: Array) -> Array:
         """The cross-entropy of each entry."""
-        return np.asarray(-(xlogy(y, p) + xlog1py(1.0 - y, -p)))
+        return np.asarray(0.0 - xlogy(y, p) - xlog1py(1.0 - y, -p))
 
     def d_p(self, out: Array, p: Array, y: Array) -> Rule:
         """``diag((p − y) / (p (1 − p)))``."""
@@ -435,7 +435,7 @@ class SquaredError(Op):
 
 def _places(label: Array, classes: int) -> Array:
     """Class indices as whole numbers with an axis of size 1; :class:`ValuesError` for others."""
-    label = label.real
+    label = np.asarray(label).real
     bad = (label != np.floor(label)) | (label < 0) | (label >= classes)
     if np.any(bad):
         raise ValuesError(

@@ -39,7 +39,7 @@ class Reduction(Op):
         if count < self.needed:
             raise ShapeError(
                 "",
-                expected=f"at least {self.needed} entries to reduce",
+                expected=f"{self.needed} or more entries to reduce",
                 got=f"{count} (shape {x}, axis={self.axis})",
             )
         kept = (1 if k in axes else n for k, n in enumerate(x))
