@@ -342,15 +342,20 @@ class LogSumExp(Reduction):
 
 def _rows(x: Array, axes: tuple[int, ...]) -> Array:
     """``x`` as a matrix: one row for each entry of the output, the reduced entries in C order."""
-    ends = range(x.ndim - len(axes), x.ndim)
-    count = math.prod(x.shape[k] for k in axes)
-    moved = np.moveaxis(x, sorted(axes), ends)
-    return moved.reshape(math.prod(moved.shape[: x.ndim - len(axes)]), count)
+    kept, order = _order(x.ndim, axes)
+    return x.transpose(order).reshape(
+        math.prod(x.shape[k] for k in kept), math.prod(x.shape[k] for k in axes)
+    )
 
 
 def _unrows(rows: Array, x: Array, axes: tuple[int, ...]) -> Array:
     """The inverse of :func:`_rows`."""
-    ends = range(x.ndim - len(axes), x.ndim)
-    shape = tuple(n for k, n in enumerate(x.shape) if k not in axes)
-    shape += tuple(x.shape[k] for k in sorted(axes))
-    return np.moveaxis(rows.reshape(shape), ends, sorted(axes))
+    _, order = _order(x.ndim, axes)
+    back = sorted(range(x.ndim), key=order.__getitem__)
+    return rows.reshape([x.shape[k] for k in order]).transpose(back)
+
+
+def _order(ndim: int, axes: tuple[int, ...]) -> tuple[list[int], list[int]]:
+    """The axes that are kept, and all axes with the reduced ones at the end."""
+    kept = [k for k in range(ndim) if k not in axes]
+    return kept, [*kept, *sorted(axes)]
