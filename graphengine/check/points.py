@@ -8,16 +8,18 @@ and every value is finite.  Start nodes that are not ``real`` keep to their kind
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import networkx as nx
 import numpy as np
 
-from graphengine.errors import CheckError, GraphEngineError
+from graphengine.check.kinds import REGIMES, value
+from graphengine.check.reference import path
+from graphengine.errors import GraphEngineError
 from graphengine.graph import Graph, Node
-from graphengine.ops.base import Array, Op, Shape
+from graphengine.ops.base import Array, Op
 from graphengine.run import Run
 
 __all__ = ["Drawn", "HasSizes", "clearance", "draw", "points", "sample"]
@@ -64,137 +66,6 @@ class Drawn:
     clearance: float = math.inf
 
 
-# --- values of one start node -----------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Regime:
-    """How real numbers are drawn; later ones keep graphs with logarithms and roots finite."""
-
-    scale: float = 1.0
-    positive: bool = False
-
-
-_REGIMES = (
-    _Regime(),
-    _Regime(scale=0.4),
-    _Regime(positive=True),
-    _Regime(scale=0.4, positive=True),
-    _Regime(scale=0.1),
-)
-
-
-def _magnitudes(rng: np.random.Generator, shape: Shape) -> Array:
-    """Between 0.3 and 2, and not near 1."""
-    u = rng.uniform(0.0, 1.6, shape)
-    return 0.3 + u + np.where(u > 0.6, 0.1, 0.0)
-
-
-def _signs(rng: np.random.Generator, shape: Shape) -> Array:
-    """−1 and 1, both of them where there are two entries."""
-    size = math.prod(shape)
-    signs = rng.choice([-1.0, 1.0], size)
-    if size > 1:
-        signs[:2] = [-1.0, 1.0]
-    return rng.permutation(signs).reshape(shape)
-
-
-def _real(rng: np.random.Generator, shape: Shape) -> Array:
-    return _magnitudes(rng, shape) * _signs(rng, shape)
-
-
-def _one_hot(rng: np.random.Generator, shape: Shape) -> Array:
-    classes = shape[-1]
-    return np.asarray(np.eye(classes)[_labels(rng, shape[:-1], classes)])
-
-
-def _labels(
-    rng: np.random.Generator, shape: Shape, classes: int
-) -> np.ndarray[Shape, np.dtype[np.intp]]:
-    """Every class as often as every other, as far as it goes, in random order."""
-    size = math.prod(shape)
-    if size == 1:
-        return rng.integers(0, classes, shape)
-    return rng.permutation((np.arange(size) + rng.integers(classes)) % classes).reshape(shape)
-
-
-def _probability(rng: np.random.Generator, shape: Shape) -> Array:
-    weights = _magnitudes(rng, shape)
-    return np.asarray(weights / weights.sum(axis=-1, keepdims=True))
-
-
-def _symmetric(rng: np.random.Generator, shape: Shape) -> Array:
-    upper = np.triu(_real(rng, shape))
-    return np.asarray(upper + np.swapaxes(np.triu(upper, 1), -1, -2))
-
-
-def _positive_definite(rng: np.random.Generator, shape: Shape) -> Array:
-    """Eigenvalues between 0.5 and 2.5 in random directions."""
-    turned, _ = np.linalg.qr(rng.normal(size=shape))
-    product = (
-        turned * rng.uniform(0.5, 2.5, (*shape[:-2], 1, shape[-1])) @ np.swapaxes(turned, -1, -2)
-    )
-    return np.asarray((product + np.swapaxes(product, -1, -2)) / 2)
-
-
-_SAMPLERS: Mapping[str, Callable[[np.random.Generator, Shape], Array]] = {
-    "real": _real,
-    "positive": _magnitudes,
-    "one_hot": _one_hot,
-    "probability": _probability,
-    "symmetric": _symmetric,
-    "positive_definite": _positive_definite,
-    "binary": lambda rng, shape: (_signs(rng, shape) + 1) / 2,
-    "sign": _signs,
-}
-_LAST_AXIS = {"one_hot", "probability"}
-_SQUARE = {"symmetric", "positive_definite"}
-
-
-def _value(node: Node, rng: np.random.Generator, regime: _Regime, scale: float) -> Array:
-    shape = node.shape
-    if node.kind in _LAST_AXIS and not (shape and shape[-1]):
-        raise _unfit(node, "a last axis")
-    if node.kind in _SQUARE and (len(shape) < 2 or shape[-1] != shape[-2]):
-        raise _unfit(node, "two last axes of equal size")
-    if node.kind == "label":
-        return _labels(rng, shape, _classes(node)).astype(float)
-    array = _SAMPLERS[node.kind](rng, shape)
-    if node.kind == "real":
-        array = array * (scale * regime.scale)
-        return np.abs(array) if regime.positive else array
-    return array
-
-
-def _unfit(node: Node, expected: str) -> CheckError:
-    return CheckError(
-        f"node {node.name!r}",
-        expected=f"{expected}, for kind {node.kind!r}",
-        got=f"shape {node.shape}",
-        hint="change the node's kind or its shape",
-    )
-
-
-def _classes(label: Node) -> int:
-    """How many classes a label may name: what the ops that take it have room for."""
-    same, bounds = {label}, []
-    for node in label.graph.nodes[label.number + 1 :]:
-        taken = [
-            place for place, arg in enumerate(node.args) if arg in same and isinstance(arg, Node)
-        ]
-        if not taken or node.op is None:
-            continue
-        if hasattr(node.op, "classes"):
-            bounds.append(int(node.op.classes))
-        elif node.op.family == "rearrangement" and node.op.argument(taken[0]) not in node.op.fixed:
-            same.add(node)
-        elif any(node.op.argument(place) in node.op.fixed for place in taken):
-            others = [arg.shape for place, arg in enumerate(node.args) if place not in taken]
-            axis = getattr(node.op, "axis", -1)
-            bounds += [shape[-1 if axis is None else axis] for shape in others if shape]
-    return min(bounds, default=3)
-
-
 # --- a point --------------------------------------------------------------------------------
 
 
@@ -216,29 +87,30 @@ def draw(
     graph: Graph,
     rng: np.random.Generator,
     *,
-    tops: Iterable[str] | None = None,
+    claims: Sequence[tuple[str, str]] = (),
     like: Mapping[str, Array] | None = None,
     sizes: Mapping[str, int] | None = None,
 ) -> Drawn:
     """A good point of ``graph``: drawn again until all is finite and away from kinks.
 
-    Only nodes that one of ``tops`` (default: any node) depends on are looked at.  Real start
-    nodes in ``like`` get the magnitude of the values there; wide ones without get smaller
-    numbers, so that sums over them do not saturate what follows.  When no try succeeds, the
+    With ``claims``, pairs (of, wrt), only the first of each must be finite, and only what lies
+    between the two must be away from kinks; without, all nodes.  Real start nodes in ``like``
+    get the magnitude of the values there; wide ones without get smaller numbers, so that sums
+    over them do not saturate what follows.  When no try succeeds, the
     one with the fewest troubles is returned.
     """
-    watched = _watched(graph, tops)
+    tops, smooth = _watched(graph, claims)
     starts = [node for node in graph.starts if node.role != "constant"]
     scales = {node: _scale(node, (like or {}).get(node.name)) for node in starts}
     entries = 1 + sum(node.size for node in graph.nodes)
     best: Drawn | None = None
     broken = 0
     for _ in range(max(6, min(40, WORK // entries))):
-        regime = _REGIMES[min(broken // 6, len(_REGIMES) - 1)]
-        values = {node.name: _value(node, rng, regime, scales[node]) for node in starts}
+        regime = REGIMES[min(broken // 6, len(REGIMES) - 1)]
+        values = {node.name: value(node, rng, regime, scales[node]) for node in starts}
         run = graph.run(values)
-        troubles, margin, finite = _inspect(run, watched)
-        broken += not finite
+        troubles, margin, whole = _inspect(run, tops, smooth)
+        broken += not whole
         if best is None or len(troubles) < len(best.troubles):
             best = Drawn(dict(sizes or {}), graph, values, run, troubles, margin)
         if not troubles:
@@ -254,34 +126,52 @@ def _scale(node: Node, like: Array | None) -> float:
     return math.sqrt(min(1.0, 8 / max(width, 1)))
 
 
-def _watched(graph: Graph, tops: Iterable[str] | None) -> list[Node]:
-    if tops is None:
-        return graph.nodes
-    names: set[str] = set()
-    for top in tops:
-        names |= {top, *nx.ancestors(graph.dag, top)}
-    return [node for node in graph.nodes if node.name in names]
+def _watched(
+    graph: Graph, claims: Sequence[tuple[str, str]]
+) -> tuple[list[Node], Collection[Node]]:
+    """The nodes whose values must be finite, and those that must be away from kinks."""
+    if not claims:
+        parents = {parent for node in graph.nodes for parent in node.parents}
+        return [node for node in graph.nodes if node not in parents], graph.nodes
+    smooth: set[Node] = set()
+    for of, wrt in claims:
+        smooth.update(path(graph, graph[of], graph[wrt]))
+    return [graph[of] for of in dict.fromkeys(of for of, _ in claims)], smooth
 
 
-def _inspect(run: Run, nodes: Sequence[Node]) -> tuple[dict[str, str], float, bool]:
+def _inspect(
+    run: Run, tops: Sequence[Node], smooth: Collection[Node]
+) -> tuple[dict[str, str], float, bool]:
     """What is wrong with a point, the smallest relative margin, and whether all is finite."""
     troubles: dict[str, str] = {}
-    broken: set[Node] = set()
+    for top in tops:
+        if not np.isfinite(run.value(top)).all():
+            troubles |= {node.name: f"{_what(node)} is not finite" for node in _origins(run, top)}
+    whole = not troubles
     smallest = math.inf
-    for node in nodes:
-        what = f"{node.name} = {node.formula}" if node.formula else node.name
-        if any(parent in broken for parent in node.parents):
-            broken.add(node)
-        elif not np.isfinite(run.value(node)).all():
-            broken.add(node)
-            troubles[node.name] = f"{what} is not finite"
-        elif node.op is not None:
+    for node in smooth:
+        if node.op is not None:
             args = [run.value(arg) if isinstance(arg, Node) else arg for arg in node.args]
             margin, near = clearance(node.op, args)
             smallest = min(smallest, margin)
             if margin < near:
-                troubles[node.name] = f"{what} is at a kink or a tie"
-    return troubles, smallest, not broken
+                troubles.setdefault(node.name, f"{_what(node)} is at a kink or a tie")
+    return troubles, smallest, whole
+
+
+def _origins(run: Run, top: Node) -> list[Node]:
+    """The nodes above ``top``, itself included, at which values stop being finite."""
+    names = {top.name, *nx.ancestors(run.graph.dag, top.name)}
+    broken = {
+        node
+        for node in run.graph.nodes
+        if node.name in names and not np.isfinite(run.value(node)).all()
+    }
+    return [node for node in broken if not broken.intersection(node.parents)]
+
+
+def _what(node: Node) -> str:
+    return f"{node.name} = {node.formula}" if node.formula else node.name
 
 
 def clearance(op: Op, args: Sequence[Array]) -> tuple[float, float]:
@@ -314,20 +204,19 @@ def points(
     how much work a point is.  The spec's own sizes are the first point where that is cheap.
     Where sizes are fixed all points are at the graph's own, and fewer when they are large.
     """
-    tops = {of for of, _ in claims} or None
     if isinstance(source, Graph):
-        return _fixed(source, rng, count, tops, {}, {}, _work(source, claims))
+        return _fixed(source, rng, count, claims, {}, {})
     found: list[Drawn] = []
     work = _work(source.graph, claims)
     own = dict(source.sizes)
     if vary_sizes and tuple(source.free_sizes):
         if work <= OWN_WORK:
-            found += _fixed(source.graph, rng, 1, tops, source.values, own, work)
+            found += _fixed(source.graph, rng, 1, claims, source.values, own)
         for sizes, graph in _resized(source, rng, count - len(found)):
-            found.append(draw(graph, rng, tops=tops, sizes=sizes))
+            found.append(draw(graph, rng, claims=claims, sizes=sizes))
     if len(found) < count and (work <= OWN_WORK or not found):
         left = count - len(found)
-        found += _fixed(source.graph, rng, left, tops, source.values, own, work)
+        found += _fixed(source.graph, rng, left, claims, source.values, own)
     return found
 
 
@@ -335,13 +224,12 @@ def _fixed(
     graph: Graph,
     rng: np.random.Generator,
     count: int,
-    tops: Iterable[str] | None,
+    claims: Sequence[tuple[str, str]],
     like: Mapping[str, Array],
     sizes: Mapping[str, int],
-    work: int,
 ) -> list[Drawn]:
-    fitting = max(1, min(count, WORK // max(work, 1)))
-    return [draw(graph, rng, tops=tops, like=like, sizes=sizes) for _ in range(fitting)]
+    fitting = max(1, min(count, WORK // max(_work(graph, claims), 1)))
+    return [draw(graph, rng, claims=claims, like=like, sizes=sizes) for _ in range(fitting)]
 
 
 def _work(graph: Graph, claims: Sequence[tuple[str, str]]) -> int:

@@ -57,10 +57,10 @@ def differences(
     """``∂fun/∂x · direction`` by extrapolated central differences, and the error to expect.
 
     The first step moves the entries of ``x`` by about ``step`` times their size; nine more
-    follow, each a quarter of the one before, and the best extrapolation of each entry is kept (C. Ridders, Advances in Engineering Software 4, 1982, 75-76).  The error
-    adds the gap between extrapolations to the rounding of the values divided by the step, and
-    is infinite where the differences do not settle.  A kink nearer than the last step is not
-    seen: stay away from them.
+    follow, each a quarter of the one before, and the best extrapolation of each entry is kept
+    (C. Ridders, Advances in Engineering Software 4, 1982, 75-76).  The error adds the gap between
+    extrapolations to the rounding of the values divided by the step, and is infinite where the
+    differences do not settle.  A kink nearer than the last step is not seen: stay away from them.
 
     >>> value, error = differences(np.sin, np.array([0.0]), np.array([2.0]))
     >>> bool(abs(value[0] - 2) <= error[0] < 1e-9)

@@ -104,16 +104,11 @@ class Place:
 
     def _trouble(self, of: Node, wrt: Node) -> str:
         """The kink between the two, or the value that is not finite, that this point has."""
-        troubles = self.drawn.troubles
-        if not troubles:
-            return ""
-        between = {node.name for node in path(self.graph, of, wrt)}
-        above = between | {of.name, *nx.ancestors(self.graph.dag, of.name)}
-        for name, says in troubles.items():
-            broken = not np.isfinite(self.run.value(name)).all()
-            if name in between or (broken and name in above):
-                return says
-        return ""
+        finite = bool(np.isfinite(self.run.value(of)).all())
+        names = {node.name for node in path(self.graph, of, wrt)}
+        if not finite:
+            names |= {of.name, *nx.ancestors(self.graph.dag, of.name)}
+        return next((says for name, says in self.drawn.troubles.items() if name in names), "")
 
     # --- the reference against values alone -------------------------------------------------
 
