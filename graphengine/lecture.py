@@ -33,8 +33,9 @@ import networkx as nx
 import numpy as np
 import scipy.sparse as sp
 
-from graphengine.errors import GraphError, TooLargeError, ValuesError
+from graphengine.errors import GraphError, TooLargeError, ValuesError, nearest
 from graphengine.jacobian import DEFAULT_LIMIT
+from graphengine.jacobian.patterns import sparse_product
 from graphengine.ops.base import Array, as_value
 
 __all__ = [
@@ -115,15 +116,25 @@ def PerformBackPass(G: DAG, *, record: Visits | None = None, limit: int = DEFAUL
     The values must be there (:func:`EvaluateGraphFn`).  Raises :class:`TooLargeError` when the
     matrix of an edge would take more than ``limit`` bytes.
     """
-    _forget(G, "GradComputed")
     J = GetResultNode(G)
+    if not G.nodes[J].get("computed", False):
+        raise ValuesError(
+            f"node {J!r}",
+            expected="a value before the backward pass",
+            got="none",
+            hint="call EvaluateGraphFn(G) first",
+        )
+    _forget(G, "GradComputed")
+    for n in G:  # what a pass with another result left behind
+        G.nodes[n].pop("Grad", None)
     BackOp(J, G, record=record, limit=limit)
 
 
 def BackOp(s: str, G: DAG, *, record: Visits | None = None, limit: int = DEFAULT_LIMIT) -> None:
     """Compute the gradient of ``s``, once those of its children are there; go on to its parents."""
     result = GetResultNode(G)
-    _recurse(_BackOp(s, G, frozenset({*nx.ancestors(G, result), result}), record, limit))
+    with np.errstate(invalid="ignore", over="ignore"):  # what is not finite shows in the result
+        _recurse(_BackOp(s, G, frozenset({*nx.ancestors(G, result), result}), record, limit))
 
 
 def _BackOp(s: str, G: DAG, leads: frozenset[str], record: Visits | None, limit: int) -> _Recursion:
@@ -133,7 +144,7 @@ def _BackOp(s: str, G: DAG, leads: frozenset[str], record: Visits | None, limit:
     elif AllGradientsComputed(C_s, G):
         Grad: Any = 0
         for c in C_s:
-            Grad = Grad + _times(G.nodes[c]["Grad"], G.edges[s, c]["Jacobian"])
+            Grad = Grad + _times(G.nodes[c]["Grad"], G.edges[s, c]["Jacobian"], limit)
         G.nodes[s]["Grad"] = Grad
     else:
         return  # the last child to come back here will find all of them computed
@@ -164,7 +175,7 @@ def BackPropagateChain(G: DAG, *, limit: int = DEFAULT_LIMIT) -> Row:
     chain = _chain(G)
     g = _one(chain[-1], G)
     for j in range(len(chain) - 1, 0, -1):
-        g = _times(g, GetJacobian(chain[j], chain[j - 1], G, limit=limit))
+        g = _times(g, GetJacobian(chain[j], chain[j - 1], G, limit=limit), limit)
     return g
 
 
@@ -208,7 +219,15 @@ def GetResultNode(G: DAG) -> str:
             got="none",
             hint='set G.graph["result"], or name it with g.result(name)',
         )
-    return str(G.graph["result"])
+    result = str(G.graph["result"])
+    if result not in G:
+        raise GraphError(
+            "the backward pass",
+            expected="a result that is a node",
+            got=repr(result),
+            hint=nearest(result, G),
+        )
+    return result
 
 
 def GetNodeFn(n: str, G: DAG) -> Callable[[Sequence[Array]], Array]:
@@ -296,13 +315,12 @@ def _one(s: str, G: DAG) -> Row:
     return np.ones((1, 1)) if size == 1 else sp.eye_array(size, format="csr")
 
 
-def _times(Grad: Row, Jacobian: sp.csr_array) -> Row:
+def _times(Grad: Row, Jacobian: sp.csr_array, limit: int) -> Row:
     """Row times matrix; a zero gradient stays zero behind an infinite slope."""
     if not isinstance(Grad, np.ndarray):
-        product: sp.csr_array = Grad @ Jacobian
-        return product
+        return sparse_product(Grad, Jacobian, limit)
     entries = np.repeat(Grad[0], np.diff(Jacobian.indptr))
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
         numbers = np.where(entries == 0, 0.0, entries * Jacobian.data)
     row = np.bincount(Jacobian.indices, numbers, minlength=Jacobian.shape[1])
     return row.reshape(1, -1)

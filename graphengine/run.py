@@ -78,7 +78,7 @@ class Run:
             )
         total = self.rule(node, places[0])
         for place in places[1:]:
-            total = total + self.rule(node, place)
+            total = total.plus(self.rule(node, place), self.limit)
         return total
 
     def rule(self, node: Node, place: int) -> Jacobian:
@@ -147,7 +147,10 @@ class Run:
                     continue
                 jacobian = node.op.jacobian(place, self._values[node.number], args)
                 part = jacobian.pull(gradient, self.limit)
-                gradients[arg] = _locked(gradients[arg] + part if arg in gradients else part)
+                if arg in gradients:
+                    with np.errstate(invalid="ignore"):  # ∞ − ∞ shows in the result
+                        part = np.asarray(gradients[arg] + part)
+                gradients[arg] = _locked(part)
         return gradients
 
     def _reverse(
@@ -165,7 +168,7 @@ class Run:
                     continue
                 edge = edges[node, parent]
                 part = edge if node is top else found[node].compose(edge, self.limit)
-                found[parent] = found[parent] + part if parent in found else part
+                found[parent] = found[parent].plus(part, self.limit) if parent in found else part
             found.pop(node, None)
         return found[source]
 
@@ -184,7 +187,7 @@ class Run:
                     continue
                 edge = edges[node, parent]
                 part = edge if parent is source else edge.compose(found[parent], self.limit)
-                found[node] = found[node] + part if node in found else part
+                found[node] = found[node].plus(part, self.limit) if node in found else part
         return found[top]
 
 

@@ -17,11 +17,11 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
-from graphengine.errors import RuleError, ShapeError
+from graphengine.errors import RuleError, ShapeError, ValuesError
 from graphengine.jacobian.composition import compose, merge
 from graphengine.jacobian.contraction import DEFAULT_LIMIT, guard, human
 from graphengine.jacobian.notation import latex, text
-from graphengine.jacobian.patterns import bytes_needed, matrix
+from graphengine.jacobian.patterns import bytes_needed, matrix, sparse_product
 from graphengine.jacobian.products import pull
 from graphengine.jacobian.terms import (
     Array,
@@ -32,6 +32,8 @@ from graphengine.jacobian.terms import (
     from_entries,
     from_matrix,
     from_positions,
+    key_of,
+    real,
     structure,
     term,
 )
@@ -95,9 +97,9 @@ class Jacobian:
             if not found.nnz:
                 return cls(out_shape, in_shape, ())
             rows, cols = (np.asarray(part, dtype=np.intp) for part in found.coords)
-            part = from_entries(shape, rows, cols, np.asarray(found.data, dtype=float))
+            part = from_entries(shape, rows, cols, real(found.data, "a Jacobian rule"))
             return cls(out_shape, in_shape, (part,))
-        array = np.asarray(rule, dtype=float)
+        array = real(rule, "a Jacobian rule")
         _expect(array.shape, [shape, out_shape + in_shape])
         if 0 in shape:
             return cls(out_shape, in_shape, ())
@@ -137,7 +139,8 @@ class Jacobian:
     def nnz(self) -> int:
         """The number of entries that the pattern stores (some may happen to be zero).
 
-        Where terms overlap in part, this is an upper bound.
+        An upper bound where terms overlap in part, and where one term has several entries at
+        one place (a sum over a gather with repeats); exact otherwise.
         """
         return _count(self.terms)
 
@@ -165,11 +168,15 @@ class Jacobian:
         ``row`` has the shape of the output, or is flat.  The matrix is never formed.
         """
         given = _flexible(row, self.out_shape, "pull")
-        total = None
-        for part in self.terms:
-            found = pull(part, given, self.in_shape, limit)
-            total = found if total is None else total + found
-        return np.zeros(self.in_shape) if total is None else total
+        if not self.terms:
+            return np.zeros(self.in_shape)
+        total = pull(self.terms[0], given, self.in_shape, limit)
+        for part in self.terms[1:]:
+            with np.errstate(invalid="ignore"):  # ∞ − ∞ shows in the result
+                total = np.asarray(total + pull(part, given, self.in_shape, limit))
+        if not total.flags.writeable or np.may_share_memory(total, given):
+            total = total.copy()  # what an identity passes on is still the caller's
+        return total
 
     def push(self, column: ArrayLike, limit: int = DEFAULT_LIMIT) -> Array:
         """The push-forward: this matrix times ``column``, in the shape of the output."""
@@ -224,11 +231,12 @@ class Jacobian:
             for right in inner.terms:
                 part = compose(left, right, limit)
                 if part is not None:
-                    found.append(part)
+                    found += part
                     continue
                 a = matrix(self.out_shape, self.in_shape, (left,), limit)
                 b = matrix(inner.out_shape, inner.in_shape, (right,), limit)
-                rest = a @ b if rest is None else rest + a @ b
+                product = sparse_product(a, b, limit)
+                rest = product if rest is None else rest + product
         if rest is not None:
             found += Jacobian.of(rest, self.out_shape, inner.in_shape).terms
         return Jacobian(self.out_shape, inner.in_shape, merge(found, limit))
@@ -238,17 +246,21 @@ class Jacobian:
             return NotImplemented
         return self.compose(inner)
 
-    def __add__(self, other: object) -> Jacobian:
-        if not isinstance(other, Jacobian):
-            return NotImplemented
+    def plus(self, other: Jacobian, limit: int = DEFAULT_LIMIT) -> Jacobian:
+        """The sum; terms whose entries stand at the same places are added into one."""
         if (self.out_shape, self.in_shape) != (other.out_shape, other.in_shape):
             raise ShapeError(
                 "a sum of Jacobians",
                 expected=f"shapes {self.out_shape} and {self.in_shape}",
                 got=f"{other.out_shape} and {other.in_shape}",
             )
-        terms = merge(self.terms + other.terms, DEFAULT_LIMIT)
+        terms = merge(self.terms + other.terms, limit)
         return Jacobian(self.out_shape, self.in_shape, terms)
+
+    def __add__(self, other: object) -> Jacobian:
+        if not isinstance(other, Jacobian):
+            return NotImplemented
+        return self.plus(other)
 
     def __mul__(self, scale: object) -> Jacobian:
         if not isinstance(scale, (int, float)):
@@ -261,8 +273,10 @@ class Jacobian:
     def __neg__(self) -> Jacobian:
         return self * -1.0
 
-    def __sub__(self, other: Jacobian) -> Jacobian:
-        return self + -other
+    def __sub__(self, other: object) -> Jacobian:
+        if not isinstance(other, Jacobian):
+            return NotImplemented
+        return self.plus(-other)
 
     # --- on the board -------------------------------------------------------------------
 
@@ -298,7 +312,7 @@ def _expect(got: tuple[int, ...], allowed: list[tuple[int, ...]]) -> None:
 
 
 def _flexible(values: ArrayLike, shape: Shape, what: str) -> Array:
-    array = np.asarray(values, dtype=float)
+    array = real(values, what, ValuesError)
     if array.size != math.prod(shape) or array.shape not in (shape, (array.size,), (1, array.size)):
         raise ShapeError(what, expected=f"shape {shape} or flat", got=f"shape {array.shape}")
     return array.reshape(shape)
@@ -321,9 +335,9 @@ def _covers(large: Term, small: Term) -> bool:
     pairs = zip(large.out.axes + large.into.axes, small.out.axes + small.into.axes, strict=True)
     for a, b in pairs:
         if a.at is None:  # a whole axis has every slice and every gather of it
-            found = (b.label, b.at if isinstance(b.at, range) else id(b.at))
-        elif a.at is b.at or (isinstance(a.at, range) and a.at == b.at):
-            found = (b.label, id(None))
+            found = (b.label, key_of(b.at))
+        elif key_of(a.at) == key_of(b.at):
+            found = (b.label, None)
         else:
             return False
         if became.setdefault(a.label, found) != found:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +14,7 @@ from numpy.typing import NDArray
 from graphengine.jacobian.contraction import contract, guard, times
 from graphengine.jacobian.products import as_key
 from graphengine.jacobian.terms import (
+    Array,
     Factor,
     Index,
     Label,
@@ -22,19 +25,20 @@ from graphengine.jacobian.terms import (
     compact,
     distinct,
     fresh,
+    index,
     structure,
 )
 
 
-def compose(left: Term, right: Term, limit: int) -> Term | None:
+def compose(left: Term, right: Term, limit: int) -> tuple[Term, ...] | None:
     """``left @ right`` as one term; None where only a sparse product keeps it small.
 
     ``left`` leads from the middle to the output, ``right`` from the input to the middle.
-    The result has no entries (``entries == 0``) when the two touch no common position.
+    There is no term when the two touch no common position.
     """
     if not (left.sizes or right.sizes):  # numbers
         factors = (*left.factors, *right.factors)
-        return _summed(Term(left.out, right.into, {}, factors, left.coef * right.coef), limit)
+        return (_summed(Term(left.out, right.into, {}, factors, left.coef * right.coef), limit),)
     numbers = itertools.count()
     left, right = fresh(numbers, left), fresh(numbers, right)
     same = _same_view(left, right, numbers)
@@ -45,10 +49,11 @@ def compose(left: Term, right: Term, limit: int) -> Term | None:
     for a, b in zip(left.into.axes, right.out.axes, strict=True):
         if not work.meet(a, b):
             return None
-    product = work.result()
-    if product.entries > math.prod(product.out.view) * math.prod(product.into.view):
+    if 0 in work.sizes.values():
+        return ()
+    if work.entries > math.prod(work.out.view) * math.prod(work.into.view):
         return None
-    return _summed(product, limit)
+    return (_summed(work.result(limit), limit),)
 
 
 def merge(terms: Sequence[Term], limit: int) -> tuple[Term, ...]:
@@ -57,21 +62,28 @@ def merge(terms: Sequence[Term], limit: int) -> tuple[Term, ...]:
         return tuple(terms)
     groups: dict[object, list[Term]] = {}
     for part in terms:
-        if part.entries:
-            groups.setdefault(structure([part]), []).append(part)
+        groups.setdefault(structure([part]), []).append(part)
     return tuple(group[0] if len(group) == 1 else _added(group, limit) for group in groups.values())
 
 
 def _added(group: list[Term], limit: int) -> Term:
     """The sum of terms of one structure, as one term with one factor."""
     first = group[0]
-    if all(part.factors == () for part in group):
-        return Term(first.out, first.into, first.sizes, (), sum(part.coef for part in group))
+    if len({_numbers(part) for part in group}) == 1:
+        return replace(first, coef=sum(part.coef for part in group))
     guard(first.entries * 8, limit)
-    total = np.zeros(tuple(first.sizes[label] for label in first.labels))
-    for part in group:
-        total += part.coef * contract(part.factors, part.labels, part.sizes, limit)
-    return Term(first.out, first.into, first.sizes, (Factor(total, first.labels),))
+    sizes = {label: first.sizes[label] for label in first.labels}
+    total = np.zeros(tuple(sizes.values()))
+    with np.errstate(invalid="ignore"):  # ∞ − ∞ shows in the result
+        for part in group:
+            total += contract(part.factors, part.labels, part.sizes, limit, part.coef)
+    return Term(first.out, first.into, sizes, (Factor(total, first.labels),))
+
+
+def _numbers(part: Term) -> tuple[object, ...]:
+    """A key: terms of one structure and equal keys differ by their coefficients alone."""
+    order = {label: k for k, label in enumerate(part.labels)}
+    return tuple((id(f.array), tuple(order.get(k, -1 - k) for k in f.labels)) for f in part.factors)
 
 
 # --- one view of the middle -----------------------------------------------------------
@@ -105,56 +117,64 @@ def _ends(view: Shape) -> list[int]:
 def _split(part: Term, view: Shape, numbers: itertools.count[int]) -> Term:
     """``part`` with the axes of its output split to ``view``."""
     pieces = list(view)
-    index: list[Index] = []
+    axes: list[Index] = []
     for size, old in zip(part.out.view, part.out.axes, strict=True):
         group: list[int] = []
         while math.prod(group) != size:
             group.append(pieces.pop(0))
         if len(group) == 1:
-            index.append(old)
+            axes.append(old)
         elif old.at is None and _splittable(part, old.label):
             labels = tuple(next(numbers) for _ in group)
             part = _split_label(part, old.label, labels, tuple(group))
-            index = [*index, *(Index(label) for label in labels)]
+            axes += map(Index, labels)
         else:
             at = np.arange(size) if old.at is None else np.asarray(old.at, dtype=np.intp)
-            for piece, along in zip(group, np.unravel_index(at, group), strict=True):
-                found = compact(np.asarray(along))
-                index.append(Index(old.label, None if found == range(piece) else found))
-    return Term(Side(view, tuple(index)), part.into, part.sizes, part.factors, part.coef)
+            tables = zip(group, np.unravel_index(at, group), strict=True)
+            axes += (index(old.label, compact(np.asarray(along)), n) for n, along in tables)
+    return Term(Side(view, tuple(axes)), part.into, part.sizes, part.factors, part.coef)
 
 
 def _splittable(part: Term, label: Label) -> bool:
     """Whether ``label`` stands once on the output and as a whole axis everywhere else."""
-    once = sum(index.label == label for index in part.out.axes) == 1
+    once = [i.label for i in part.out.axes].count(label) == 1
     return once and all(i.at is None for i in part.into.axes if i.label == label)
 
 
 def _split_label(part: Term, label: Label, labels: tuple[Label, ...], group: Shape) -> Term:
     view: list[int] = []
-    index: list[Index] = []
+    axes: list[Index] = []
     for size, old in zip(part.into.view, part.into.axes, strict=True):
         if old.label == label:
             view += group
-            index += [Index(new) for new in labels]
+            axes += map(Index, labels)
         else:
             view.append(size)
-            index.append(old)
+            axes.append(old)
     factors = []
     for factor in part.factors:
         if label in factor.labels:
             k = factor.labels.index(label)
             shape = factor.array.shape
             array = factor.array.reshape(shape[:k] + group + shape[k + 1 :])
-            factors.append(Factor(array, factor.labels[:k] + labels + factor.labels[k + 1 :]))
+            new = factor.labels[:k] + labels + factor.labels[k + 1 :]
+            factors.append(Factor(array, new, factor.text))
         else:
             factors.append(factor)
     sizes = {key: size for key, size in part.sizes.items() if key != label}
     sizes |= dict(zip(labels, group, strict=True))
-    return Term(part.out, Side(tuple(view), tuple(index)), sizes, tuple(factors), part.coef)
+    return Term(part.out, Side(tuple(view), tuple(axes)), sizes, tuple(factors), part.coef)
 
 
 # --- unification ----------------------------------------------------------------------
+
+
+class _Operand(NamedTuple):
+    """A factor whose entries are yet to be looked up: one index for each axis of the array."""
+
+    array: Array
+    axes: tuple[Index, ...]
+    text: str
 
 
 class _Unification:
@@ -162,7 +182,10 @@ class _Unification:
 
     def __init__(self, left: Term, right: Term, numbers: itertools.count[int]) -> None:
         self.out, self.into = left.out, right.into
-        self.factors = [*left.factors, *right.factors]
+        self.operands = [
+            _Operand(array, tuple(map(Index, labels)), text)
+            for array, labels, text in (*left.factors, *right.factors)
+        ]
         self.coef = left.coef * right.coef
         self.sizes = {**left.sizes, **right.sizes}
         self.numbers = numbers
@@ -172,28 +195,34 @@ class _Unification:
     def meet(self, a: Index, b: Index) -> bool:
         """Make position ``a`` equal to position ``b``; False if that would repeat entries."""
         a, b = self._now(a), self._now(b)
-        if a == b and a.at is None:
-            return True
-        if b.at is None and a.label != b.label:
+        if a.label == b.label:
+            if not (a.at is None and b.at is None):
+                self._meet_itself(a, b)
+        elif b.at is None:
             self._replace(b.label, a)
-        elif a.at is None and a.label != b.label:
+        elif a.at is None:
             self._replace(a.label, b)
         else:
-            return self._join(a, b)
+            return self._join(a.label, np.asarray(a.at), b.label, np.asarray(b.at))
         return True
 
-    def result(self) -> Term:
-        """What the two terms have become."""
-        used = {label for side in (self.out, self.into) for label in side.labels}
-        used = used.union(*(factor.labels for factor in self.factors))
+    @property
+    def entries(self) -> int:
+        """How many entries the product writes."""
+        return math.prod(self.sizes[k] for k in {*self.out.labels, *self.into.labels})
+
+    def result(self, limit: int) -> Term:
+        """What the two terms have become.  Only now are the factors' entries looked up."""
+        factors = tuple(_looked_up(operand, self.sizes, limit) for operand in self.operands)
+        used = {*self.out.labels, *self.into.labels}.union(*(factor.labels for factor in factors))
         loose = math.prod(
             size for label, size in self.sizes.items() if label not in used | set(self.became)
         )
         return Term(
-            self.out,
-            self.into,
+            _simplest(self.out),
+            _simplest(self.into),
             {label: size for label, size in self.sizes.items() if label in used},
-            tuple(self.factors),
+            factors,
             self.coef * loose,
         )
 
@@ -203,36 +232,34 @@ class _Unification:
         return index
 
     def _replace(self, old: Label, new: Index) -> None:
-        self.became[old] = new
-        self.out, self.into = (
-            Side(
-                side.view,
-                tuple(_through(i, new) if i.label == old else i for i in side.axes),
-            )
-            for side in (self.out, self.into)
-        )
-        self.factors = [_renamed(factor, old, new) for factor in self.factors]
+        def replaced(axes: tuple[Index, ...]) -> tuple[Index, ...]:
+            return tuple(_through(i, new) if i.label == old else i for i in axes)
 
-    def _join(self, a: Index, b: Index) -> bool:
-        """Both come through tables: keep the pairs of entries that meet."""
-        left = np.asarray(range(self.sizes[a.label]) if a.at is None else a.at)
-        right = np.asarray(range(self.sizes[b.label]) if b.at is None else b.at)
-        if a.label == b.label:  # an entry meets itself
-            rows = cols = np.flatnonzero(left == right)
-        else:
-            if len(np.unique(left)) < len(left) and len(np.unique(right)) < len(right):
-                return False
-            rows, cols = _matches(left, right)
+        self.became[old] = new
+        self.out = Side(self.out.view, replaced(self.out.axes))
+        self.into = Side(self.into.view, replaced(self.into.axes))
+        self.operands = [one._replace(axes=replaced(one.axes)) for one in self.operands]
+
+    def _meet_itself(self, a: Index, b: Index) -> None:
+        """One label on two axes, through tables: keep the values where the tables agree."""
+        size = self.sizes[a.label]
+        left, right = (np.asarray(range(size) if i.at is None else i.at) for i in (a, b))
+        self._restrict(a.label, np.flatnonzero(left == right), next(self.numbers))
+
+    def _join(self, a: Label, left: NDArray[np.intp], b: Label, right: NDArray[np.intp]) -> bool:
+        """Both come through tables: keep the pairs of values that meet."""
+        if len(np.unique(left)) < len(left) and len(np.unique(right)) < len(right):
+            return False
+        rows, cols = _matches(left, right)
         label = next(self.numbers)
-        self.sizes[label] = len(rows)
-        self._replace(a.label, Index(label, _whole(compact(rows), self.sizes[a.label])))
-        if a.label != b.label:
-            self._replace(b.label, Index(label, _whole(compact(cols), self.sizes[b.label])))
+        self._restrict(a, rows, label)
+        self._restrict(b, cols, label)
         return True
 
-
-def _whole(at: Positions, size: int) -> Positions | None:
-    return None if isinstance(at, range) and at == range(size) else at
+    def _restrict(self, old: Label, at: NDArray[np.intp], label: Label) -> None:
+        """Let ``old`` run through ``at`` alone, counted by ``label``."""
+        self.sizes[label] = len(at)
+        self._replace(old, index(label, compact(at), self.sizes[old]))
 
 
 def _through(old: Index, new: Index) -> Index:
@@ -241,19 +268,25 @@ def _through(old: Index, new: Index) -> Index:
         return new
     if new.at is None:
         return Index(new.label, old.at)
-    if isinstance(old.at, range) and isinstance(new.at, range):
-        return Index(new.label, compact(np.asarray(old.at)[as_key(new.at)]))
-    return Index(new.label, compact(np.asarray(old.at)[np.asarray(new.at, dtype=np.intp)]))
+    return Index(new.label, compact(np.asarray(old.at)[as_key(new.at)]))
 
 
-def _renamed(factor: Factor, old: Label, new: Index) -> Factor:
-    if old not in factor.labels:
-        return factor
-    array = factor.array
-    if new.at is not None:
-        array = array[(slice(None),) * factor.labels.index(old) + (as_key(new.at),)]
-    labels = tuple(new.label if label == old else label for label in factor.labels)
-    return distinct(Factor(array, labels, factor.text))
+def _simplest(side: Side) -> Side:
+    """``side`` with every table that is the identity left out."""
+    axes = zip(side.axes, side.view, strict=True)
+    return Side(side.view, tuple(i if i.at is None else index(i.label, i.at, n) for i, n in axes))
+
+
+def _looked_up(operand: _Operand, sizes: Mapping[Label, int], limit: int) -> Factor:
+    array, axes, text = operand
+    labels = tuple(i.label for i in axes)
+    moved = [k for k, i in enumerate(axes) if i.at is not None]
+    if moved:
+        guard(math.prod(sizes[label] for label in labels) * 8, limit)
+        # Slices first: they are free, and leave less to look up.
+        for k in sorted(moved, key=lambda k: not isinstance(axes[k].at, range)):
+            array = array[(slice(None),) * k + (as_key(cast("Positions", axes[k].at)),)]
+    return distinct(Factor(array, labels, "" if moved else text))
 
 
 def _matches(
@@ -293,7 +326,8 @@ def _summed(part: Term, limit: int) -> Term:
             merged[key] = factor
         else:
             place = [factor.labels.index(k) for k in other.labels]
-            array = times(other.array, factor.array.transpose(place))
+            with np.errstate(invalid="ignore", over="ignore"):
+                array = times(other.array, factor.array.transpose(place))
             merged[key] = Factor(array, other.labels)
     sizes = {label: part.sizes[label] for label in part.labels}
     return Term(part.out, part.into, sizes, tuple(merged.values()), part.coef)

@@ -19,18 +19,26 @@ def contract(
     keep: tuple[Label, ...],
     sizes: Mapping[Label, int],
     limit: int = DEFAULT_LIMIT,
+    coef: float = 1.0,
 ) -> Array:
-    """The product of ``operands`` summed over all labels but ``keep``, in the order of ``keep``.
+    """``coef`` times the product of ``operands``, summed over all labels but ``keep``.
 
-    A label of ``keep`` that no operand has is repeated.  Products over a summed label are
-    matrix products.  Raises :class:`TooLargeError` before an array passes ``limit`` bytes.
+    The axes of the result are those of ``keep``; a label of it that no operand has is repeated
+    (a view).  Products over a summed label are matrix products.  In all products zero times
+    anything is zero: a zero gradient stays zero behind an infinite or undefined slope, such as
+    that of a square root at zero, or of the branch that ``where`` did not take.
+    Raises :class:`TooLargeError` before an array passes ``limit`` bytes.
     """
     rest = list(operands) or [Factor(np.ones(()), ())]
-    while len(rest) > 1:
-        left, right, others = _cheapest_pair(rest, keep, sizes)
-        needed = set(keep).union(*(operand.labels for operand in others))
-        rest = [_pair(left, right, needed, keep, sizes, limit), *others]
-    return expand(_sum_out(rest[0], set(keep)), keep, sizes)
+    with np.errstate(invalid="ignore", over="ignore"):
+        while len(rest) > 1:
+            left, right, others = _cheapest_pair(rest, keep, sizes)
+            needed = set(keep).union(*(operand.labels for operand in others))
+            rest = [_pair(left, right, needed, keep, sizes, limit), *others]
+        found = _sum_out(rest[0], set(keep))
+        if coef != 1.0:
+            found = Factor(times(found.array, np.asarray(coef)), found.labels)
+    return expand(found, keep, sizes)
 
 
 def expand(operand: Factor, keep: tuple[Label, ...], sizes: Mapping[Label, int]) -> Array:
@@ -44,16 +52,23 @@ def expand(operand: Factor, keep: tuple[Label, ...], sizes: Mapping[Label, int])
 
 
 def times(left: Array, right: Array) -> Array:
-    """The product of two arrays in which zero times anything is zero.
+    """The product entry by entry, in which zero times anything is zero."""
+    product: Array = np.asarray(left * right)
+    if not math.isfinite(product.sum()):
+        broken = np.isnan(product)
+        product = np.where(broken & ((left == 0) | (right == 0)), 0.0, product)
+    return product
 
-    A zero gradient stays zero behind an infinite or undefined slope: the branch that
-    ``where`` did not take, the slope of a square root at zero.
-    """
-    with np.errstate(invalid="ignore", over="ignore"):
-        product: Array = np.asarray(left * right)
-        if not math.isfinite(product.sum()):
-            broken = np.isnan(product)
-            product = np.where(broken & ((left == 0) | (right == 0)), 0.0, product)
+
+def _matmul(left: Array, right: Array) -> Array:
+    """The matrix product, in which zero times anything is zero."""
+    product: Array = left @ right
+    if not math.isfinite(product.sum()):
+        finite = np.isfinite(left).all(axis=tuple(range(left.ndim - 1)))
+        finite &= np.isfinite(right).swapaxes(-1, -2).all(axis=tuple(range(right.ndim - 1)))
+        product = left[..., finite] @ right[..., finite, :]
+        for k in np.flatnonzero(~finite):
+            product = product + times(left[..., k, None], right[..., None, k, :])
     return product
 
 
@@ -92,19 +107,24 @@ def _pair(
     sizes: Mapping[Label, int],
     limit: int,
 ) -> Factor:
-    left = _sum_out(left, needed | set(right.labels))
-    right = _sum_out(right, needed | set(left.labels))
+    both = {*left.labels, *right.labels}
+    if not both <= needed:
+        left = _sum_out(left, needed | set(right.labels))
+        right = _sum_out(right, needed | set(left.labels))
+        both = {*left.labels, *right.labels}
+    if both <= needed:
+        guard(math.prod(sizes[label] for label in both) * 8, limit)
+        order = tuple(label for label in keep if label in both)
+        order += tuple(
+            label for label in dict.fromkeys(left.labels + right.labels) if label not in order
+        )
+        return Factor(times(_align(left, order), _align(right, order)), order)
     shared = [label for label in left.labels if label in right.labels]
     summed = tuple(label for label in shared if label not in needed)
     batch = tuple(label for label in shared if label in needed)
     rows = tuple(label for label in left.labels if label not in shared)
     cols = tuple(label for label in right.labels if label not in shared)
     guard(math.prod(sizes[label] for label in (*batch, *rows, *cols)) * 8, limit)
-    if not summed:
-        both = {*batch, *rows, *cols}
-        order = tuple(label for label in keep if label in both)
-        order += tuple(label for label in (*batch, *rows, *cols) if label not in order)
-        return Factor(times(_align(left, order), _align(right, order)), order)
     shape = [math.prod(sizes[label] for label in part) for part in (batch, rows, cols, summed)]
     a = expand(left, (*batch, *rows, *summed), sizes)
     b = expand(right, (*batch, *summed, *cols), sizes)
@@ -113,7 +133,7 @@ def _pair(
     else:
         a, b = a.reshape(shape[1], shape[3]), b.reshape(shape[3], shape[2])
     labels = (*batch, *rows, *cols)
-    return Factor((a @ b).reshape(tuple(sizes[label] for label in labels)), labels)
+    return Factor(_matmul(a, b).reshape(tuple(sizes[label] for label in labels)), labels)
 
 
 def _align(operand: Factor, order: tuple[Label, ...]) -> Array:

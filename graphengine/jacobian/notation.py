@@ -236,7 +236,8 @@ class _Board:
     # --- index notation -----------------------------------------------------------------
 
     def index_notation(self, part: Term) -> str:
-        letters = dict(zip(part.labels, "ijklmnopqrstuvw", strict=False))
+        labels = dict.fromkeys((*part.labels, *(k for f in part.factors for k in f.labels)))
+        letters = dict(zip(labels, _LETTERS, strict=False))
         body = self.style.juxtapose.join(
             self.bracketed(f) + "_" + self.subscripts(letters[k] for k in f.labels)
             if f.labels
@@ -286,6 +287,9 @@ class _Board:
 
     def number(self, value: float) -> str:
         return f"{value:.6g}"
+
+
+_LETTERS = "ijklmnopqrstuvwxyzabcdefghIJKLMNOPQRSTUVWXYZABCDEFGH"
 
 
 def _bare(name: str) -> str:

@@ -82,6 +82,19 @@ def matrix(out_shape: Shape, in_shape: Shape, terms: Sequence[Term], limit: int)
     return patterns.get(shape, terms).fill(terms, limit)
 
 
+def sparse_product(left: csr_array, right: csr_array, limit: int) -> csr_array:
+    """``left @ right``, refused above ``limit`` bytes; stored zeros times anything are zero."""
+    most = int(np.diff(right.indptr)[left.indices].sum())
+    guard(min(most, left.shape[0] * right.shape[1]) * (8 + left.indices.itemsize), limit)
+    product = left @ right
+    if not math.isfinite(product.data.sum()):
+        left, right = left.copy(), right.copy()
+        left.eliminate_zeros()
+        right.eliminate_zeros()
+        product = left @ right
+    return product
+
+
 def bytes_needed(shape: tuple[int, int], terms: Sequence[Term]) -> int:
     """Bytes of the CSR matrix: data and column of each entry, and the row pointers."""
     width = _index_type(shape, terms)().itemsize
@@ -95,11 +108,8 @@ def _index_type(shape: tuple[int, int], terms: Sequence[Term]) -> type[np.int32]
 
 def _write(part: Term, data: Array, limit: int) -> None:
     """Write the numbers of a term into ``data``, in the order of its labels."""
-    values = contract(part.factors, part.labels, part.sizes, limit)
-    place = data.reshape(values.shape)
-    np.copyto(place, values)
-    if part.coef != 1.0:
-        place *= part.coef
+    values = contract(part.factors, part.labels, part.sizes, limit, part.coef)
+    np.copyto(data.reshape(values.shape), values)
 
 
 def _pattern(shape: tuple[int, int], terms: Sequence[Term]) -> Pattern:

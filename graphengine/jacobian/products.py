@@ -25,9 +25,7 @@ def pull(part: Term, row: Array, in_shape: Shape, limit: int) -> Array:
     """``row`` (in the output's shape) times the term's matrix, in the shape of the input."""
     operands = (gather(part.out, row), *part.factors)
     labels = part.into.labels
-    values = contract(operands, labels, part.sizes, limit)
-    if part.coef != 1.0:
-        values = values * part.coef
+    values = contract(operands, labels, part.sizes, limit, part.coef)
     return scatter(part.into, labels, values).reshape(in_shape)
 
 

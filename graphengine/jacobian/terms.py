@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from graphengine.errors import RuleError
+from graphengine.errors import GraphEngineError, RuleError, nearest
 
 Label: TypeAlias = int
 Shape: TypeAlias = tuple[int, ...]
@@ -119,7 +119,7 @@ class Rule(tuple[TermRule, ...]):
         return Rule(rule._replace(coef=rule.coef * scale) for rule in self)
 
 
-def term(subscripts: str, *factors: tuple[Any, str, str], **named: str) -> Rule:
+def term(subscripts: str, /, *factors: tuple[Any, str, str], **named: str) -> Rule:
     """One term of a Jacobian rule, in index notation.
 
     ``subscripts`` is ``"labels of the output <- labels of the input"``: one letter for
@@ -187,7 +187,7 @@ def bind(rule: TermRule, out_shape: Shape, in_shape: Shape, named: Mapping[str, 
     into = _side(_labels(in_subscript, len(in_shape), 500), in_shape, sizes, rule)
     factors = []
     for given, subscript, text in rule.factors:
-        array = np.asarray(named[given] if isinstance(given, str) else given)
+        array = real(_named(given, named, rule), f"rule {rule.subscripts!r}")
         labels = _labels(subscript.replace(" ", ""), array.ndim, 0)
         kept = _side(labels, array.shape, sizes, rule)
         if len(kept.view) != array.ndim:
@@ -198,6 +198,32 @@ def bind(rule: TermRule, out_shape: Shape, in_shape: Shape, named: Mapping[str, 
     return Term(out, into, sizes, tuple(factors), rule.coef)
 
 
+def _named(given: Any, named: Mapping[str, Any], rule: TermRule) -> Any:
+    if not isinstance(given, str):
+        return given
+    if given not in named:
+        raise RuleError(
+            f"rule {rule.subscripts!r}",
+            expected=f"factors named {', '.join(named) or 'by nothing'}, or arrays",
+            got=repr(given),
+            hint=nearest(given, named),
+        )
+    return named[given]
+
+
+def real(given: Any, where: str, error: type[GraphEngineError] = RuleError) -> Array:
+    """``given`` as a float64 array (no copy where it is one), or an ``error``."""
+    if type(given) is np.ndarray and given.dtype == np.float64:
+        return given
+    try:
+        array = np.asarray(given)
+    except ValueError:
+        raise error(where, expected="an array", got="nested lists of unequal length") from None
+    if array.dtype.kind not in "fiub":
+        raise error(where, expected="real numbers", got=f"{array.dtype} ({given!r:.40})")
+    return array.astype(np.float64, copy=False)
+
+
 def _side(labels: tuple[Label, ...], shape: Shape, sizes: dict[Label, int], rule: TermRule) -> Side:
     if not shape:
         return _SCALAR
@@ -205,6 +231,10 @@ def _side(labels: tuple[Label, ...], shape: Shape, sizes: dict[Label, int], rule
     for label, size in zip(labels, shape, strict=True):
         if size == 1:
             continue
+        if _FRESH <= label < _ELLIPSIS:
+            raise RuleError(
+                f"rule {rule.subscripts!r}", expected="size 1 on the axis '1'", got=f"size {size}"
+            )
         if sizes.setdefault(label, size) != size:
             raise RuleError(
                 f"rule {rule.subscripts!r}",
@@ -344,13 +374,14 @@ def _structure(part: Term) -> tuple[Any, ...]:
     return (
         tuple(part.sizes[label] for label in order),
         *(
-            (side.view, tuple((order[i.label], _key(i.at)) for i in side.axes))
+            (side.view, tuple((order[i.label], key_of(i.at)) for i in side.axes))
             for side in (part.out, part.into)
         ),
     )
 
 
-def _key(at: Positions | None) -> Any:
+def key_of(at: Positions | None) -> Any:
+    """``at`` as something that compares and hashes."""
     return at if at is None or isinstance(at, range) else at.tobytes()
 
 

@@ -1,0 +1,250 @@
+"""Random Jacobians with the dense matrix that their definition gives, and random graphs.
+
+All numbers are small whole numbers (times powers of 2), so that sums come out exactly in any
+order and tests may ask for equality.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from graphengine.jacobian import Jacobian, Rule, term
+from graphengine.jacobian.terms import Side, Term
+
+Array = NDArray[np.float64]
+Shape = tuple[int, ...]
+Draw = st.DrawFn
+
+
+class Case(NamedTuple):
+    """A Jacobian and the matrix that it stands for."""
+
+    jacobian: Jacobian
+    dense: Array
+
+
+# --- definitions --------------------------------------------------------------------------
+
+
+def dense_of_rule(
+    rule: Rule, out_shape: Shape, in_shape: Shape, named: Mapping[str, Any] | None = None
+) -> Array:
+    """The matrix of a rule by its definition: one step for each value of all labels."""
+    total = np.zeros((math.prod(out_shape), math.prod(in_shape)))
+    for subscripts, factors, coef in rule:
+        left, right = subscripts.replace(" ", "").split("<-")
+        arrays = [(named or {})[a] if isinstance(a, str) else np.asarray(a) for a, _, _ in factors]
+        operands = [(left, out_shape), (right, in_shape)]
+        operands += [(f[1].replace(" ", ""), a.shape) for f, a in zip(factors, arrays, strict=True)]
+        axes = [_axes(subscript, len(shape)) for subscript, shape in operands]
+        sizes: dict[str, int] = {}
+        for names, (_, shape) in zip(axes, operands, strict=True):
+            for name, size in zip(names, shape, strict=True):
+                if size != 1:
+                    assert sizes.setdefault(name, size) == size
+        for values in itertools.product(*(range(n) for n in sizes.values())):
+            at = dict(zip(sizes, values, strict=True))
+            o, i, *rest = (
+                tuple(at[name] if size != 1 else 0 for name, size in zip(names, shape, strict=True))
+                for names, (_, shape) in zip(axes, operands, strict=True)
+            )
+            number = coef * math.prod(
+                float(array[place]) for array, place in zip(arrays, rest, strict=True)
+            )
+            total[_flat(o, out_shape), _flat(i, in_shape)] += number
+    return total
+
+
+def _axes(subscript: str, ndim: int) -> list[str]:
+    """The name of each axis; those of ``...`` are counted from the right."""
+    head, dots, tail = subscript.partition("...")
+    free = ndim - len(head) - len(tail) if dots else 0
+    return [*head, *(f"...{k}" for k in range(free, 0, -1)), *tail]
+
+
+def _flat(place: Sequence[int], shape: Shape) -> int:
+    return int(np.ravel_multi_index(tuple(place), shape)) if shape else 0
+
+
+def dense_of_term(part: Term) -> Array:
+    """The matrix of a term by its definition, on the term's own views."""
+    used = {*part.out.labels, *part.into.labels, *(k for f in part.factors for k in f.labels)}
+    names = sorted(used)
+    total = np.zeros((math.prod(part.out.view), math.prod(part.into.view)))
+
+    def place(side: Side, at: Mapping[int, int]) -> int:
+        where = [at[k] if table is None else int(table[at[k]]) for k, table in side.axes]
+        return _flat(where, side.view)
+
+    for values in itertools.product(*(range(part.sizes[name]) for name in names)):
+        at = dict(zip(names, values, strict=True))
+        number = part.coef * math.prod(
+            float(f.array[tuple(at[k] for k in f.labels)]) for f in part.factors
+        )
+        total[place(part.out, at), place(part.into, at)] += number
+    return total
+
+
+# --- Jacobians ----------------------------------------------------------------------------
+
+
+def whole_numbers(rng: np.random.Generator, *shape: int) -> Array:
+    """Whole numbers from −3 to 3, so that products and sums are exact."""
+    return rng.integers(-3, 4, size=shape).astype(float)
+
+
+def shapes(max_dims: int = 3, sizes: Sequence[int] = (1, 2, 3)) -> st.SearchStrategy[Shape]:
+    """Shapes of a few axes."""
+    return st.lists(st.sampled_from(sizes), max_size=max_dims).map(tuple)
+
+
+seeds = st.integers(0, 2**32 - 1)
+coefs = st.sampled_from([1.0, -1.0, 2.0, 0.5, -3.0])
+
+
+@st.composite
+def rules(draw: Draw, out_shape: Shape, in_shape: Shape) -> Rule:
+    """A term for these shapes: labels repeated, shared, missing, summed; factors of any labels."""
+    rng = np.random.default_rng(draw(seeds))
+    letters = iter("abcdefghijklmnop")
+    of_size: dict[int, list[str]] = {}
+
+    def label(size: int) -> str:
+        if size == 1:  # carries no information, whatever its name
+            return draw(st.sampled_from(["1", "z", *itertools.chain(*of_size.values())]))
+        known = of_size.setdefault(size, [])
+        if known and draw(st.integers(0, 2)):
+            return draw(st.sampled_from(known))
+        known.append(next(letters))
+        return known[-1]
+
+    out = "".join(map(label, out_shape))
+    into = "".join(map(label, in_shape))
+    factors = []
+    for _ in range(draw(st.integers(0, 3))):
+        sizes = draw(st.lists(st.sampled_from([1, *of_size, 2]), max_size=3))
+        subscript = "".join(map(label, sizes))
+        factors.append((whole_numbers(rng, *sizes), subscript, ""))
+    return draw(coefs) * term(f"{out} <- {into}", *factors)
+
+
+@st.composite
+def positions(draw: Draw, out_shape: Shape, in_shape: Shape) -> NDArray[np.intp]:
+    """What a rearrangement makes of positions: slices, steps, gathers with repeats, reshapes."""
+    rng = np.random.default_rng(draw(seeds))
+    size = math.prod(in_shape)
+    if math.prod(out_shape) == size and draw(st.booleans()):
+        return np.arange(size).reshape(out_shape)
+    if draw(st.integers(0, 3)) == 0:
+        return rng.integers(0, size, out_shape).astype(np.intp)
+    along = []
+    for n in in_shape:
+        axis = draw(st.integers(-1, len(out_shape) - 1))
+        count = 1 if axis < 0 else out_shape[axis]
+        table = rng.integers(0, n, count)
+        steps = [s for s in (1, 2, 3) if (count - 1) * s < n]
+        if steps and draw(st.booleans()):
+            step = draw(st.sampled_from(steps))
+            table = np.arange(count) * step + draw(st.integers(0, n - 1 - (count - 1) * step))
+            if draw(st.booleans()):
+                table = table[::-1]
+        ones = [1] * len(out_shape)
+        if axis >= 0:
+            ones[axis] = count
+        along.append(np.broadcast_to(table.reshape(ones), out_shape))
+    flat = np.ravel_multi_index(tuple(along), in_shape) if in_shape else np.zeros(out_shape)
+    return np.asarray(flat, dtype=np.intp).reshape(out_shape)
+
+
+def dense_of_positions(where: NDArray[np.intp], in_shape: Shape) -> Array:
+    """The matrix of a rearrangement by its definition."""
+    dense = np.zeros((where.size, math.prod(in_shape)))
+    for row, column in enumerate(where.ravel()):
+        dense[row, column] = 1.0
+    return dense
+
+
+@st.composite
+def single(draw: Draw, out_shape: Shape, in_shape: Shape) -> Case:
+    """One Jacobian of any make: index notation, rearrangement, plain, sparse."""
+    rows, cols = math.prod(out_shape), math.prod(in_shape)
+    kind = draw(st.sampled_from(["rule", "rule", "gather", "scatter", "plain", "sparse"]))
+    rng = np.random.default_rng(draw(seeds))
+    if kind == "gather" and cols:
+        where = draw(positions(out_shape, in_shape))
+        return Case(Jacobian.rearrangement(where, in_shape), dense_of_positions(where, in_shape))
+    if kind == "scatter" and rows:
+        where = draw(positions(in_shape, out_shape))
+        return Case(
+            Jacobian.rearrangement(where, out_shape).T, dense_of_positions(where, out_shape).T
+        )
+    if kind == "plain":
+        dense = whole_numbers(rng, rows, cols)
+        return Case(Jacobian.of(dense, out_shape, in_shape), dense)
+    if kind == "sparse" and rows and cols:
+        count = draw(st.integers(0, 6))
+        where = rng.integers(0, rows, count), rng.integers(0, cols, count)
+        data = whole_numbers(rng, count)
+        dense = np.zeros((rows, cols))
+        np.add.at(dense, where, data)
+        given = sp.coo_array((data, where), shape=(rows, cols))
+        form = draw(st.sampled_from(["coo", "csr", "csc"]))
+        return Case(Jacobian.of(given.asformat(form), out_shape, in_shape), dense)
+    rule = draw(rules(out_shape, in_shape))
+    return Case(Jacobian.of(rule, out_shape, in_shape), dense_of_rule(rule, out_shape, in_shape))
+
+
+@st.composite
+def cases(draw: Draw, out_shape: Shape | None = None, in_shape: Shape | None = None) -> Case:
+    """A Jacobian, perhaps a sum of several or a multiple, with its matrix by definition."""
+    out_shape = draw(shapes()) if out_shape is None else out_shape
+    in_shape = draw(shapes()) if in_shape is None else in_shape
+    found = draw(single(out_shape, in_shape))
+    for _ in range(draw(st.sampled_from([0, 0, 1, 2]))):
+        other = draw(single(out_shape, in_shape))
+        found = Case(found.jacobian + other.jacobian, found.dense + other.dense)
+    if draw(st.booleans()):
+        scale = draw(coefs)
+        found = Case(scale * found.jacobian, scale * found.dense)
+    return found
+
+
+MIDDLES: tuple[Shape, ...] = ((12,), (3, 4), (4, 3), (2, 6), (6, 2), (2, 2, 3), (1, 12), (2, 3, 2))
+"""Shapes of one size whose axes meet in many ways."""
+
+
+@st.composite
+def chains(draw: Draw, length: int) -> list[Case]:
+    """Jacobians that may be multiplied, output first; where sizes meet, shapes are regrouped."""
+    pool = st.one_of(shapes(), st.sampled_from(MIDDLES))
+    ends = [draw(pool) for _ in range(length + 1)]
+    found = []
+    for out_shape, in_shape in itertools.pairwise(ends):
+        one = draw(cases(out_shape, in_shape))
+        if draw(st.integers(0, 2)) == 0:  # the same numbers under another shape of the input
+            shape = draw(st.sampled_from(MIDDLES)) if math.prod(in_shape) == 12 else in_shape
+            turn = np.arange(math.prod(in_shape)).reshape(in_shape)
+            inner = Jacobian.rearrangement(turn, shape)
+            back = Jacobian.rearrangement(turn.reshape(shape), in_shape)
+            one = Case(one.jacobian @ inner @ back, one.dense)
+        found.append(one)
+    return found
+
+
+def random_like(seed: int, shape: Shape) -> Array:
+    """Whole numbers of a shape."""
+    return whole_numbers(np.random.default_rng(seed), *shape)
+
+
+def subsets(items: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
+    """All subsets, smallest first."""
+    for count in range(len(items) + 1):
+        yield from itertools.combinations(items, count)
