@@ -53,11 +53,19 @@ def lower_factor(A: Array, name: str) -> Array:
 
 
 def cofactors(A: Array) -> Array:
-    """``det(A) A⁻ᵀ`` continued to singular matrices.
+    """``det(A) A⁻ᵀ``, continued to singular matrices; not a number where ``A`` is not finite.
 
-    With ``A = U diag(s) Vᵀ`` the cofactors are ``det(U) det(V) U diag(Π_{j≠i} s_j) Vᵀ``, which
-    divides by nothing.  Not a number where ``A`` is not finite.
+    The product holds up to the last nonzero pivot: determinant and inverse come from one
+    factorisation, and an error of its smallest pivot cancels between the two.
     """
+    det = np.linalg.det(A)[..., None, None]
+    safe = np.isfinite(det) & (np.abs(det) > np.finfo(np.float64).tiny)
+    found = det * np.matrix_transpose(np.linalg.inv(np.where(safe, A, np.eye(A.shape[-1]))))
+    return found if safe.all() else np.where(safe, found, _singular_cofactors(A))
+
+
+def _singular_cofactors(A: Array) -> Array:
+    """With ``A = U diag(s) Vᵀ`` the cofactors are ``det(U) det(V) U diag(Π_{j≠i} s_j) Vᵀ``."""
     finite = np.isfinite(A).all(axis=(-2, -1), keepdims=True)
     U, s, Vt = np.linalg.svd(np.where(finite, A, 0.0))
     sign = np.round(np.linalg.det(U) * np.linalg.det(Vt))
