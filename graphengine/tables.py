@@ -70,6 +70,7 @@ def as_text(renderable: RenderableType, width: int = WIDTH, *, color: bool = Fal
         file=out,
         width=width,
         force_terminal=color,
+        force_jupyter=False,  # in a notebook too the text is returned, not shown
         color_system="standard" if color else None,
         legacy_windows=False,
         highlight=False,
