@@ -98,14 +98,16 @@ def compare(
 ) -> Comparison:
     """The largest relative error of the entries of ``claimed``, and the entry that has it.
 
-    An entry's error is measured against
+    An entry's error is its difference from the reference, divided by the larger of
 
-        |reference| + (ROUNDING · contributions + SPILL · largest contribution + noise) / tolerance
+        |reference|    and
+        (ROUNDING · contributions + SPILL · largest contribution + noise) / tolerance
 
-    so that it is above ``tolerance`` exactly when the difference is above ``tolerance`` of the
-    entry plus the rounding that is allowed.  Without cancellation this is the relative error
-    of the entry, at any scale; where contributions cancel, rounding *of the contributions* is
-    allowed, and ``noise``, the rounding that was measured.  An entry that is not finite has
+    so that it is above ``tolerance`` exactly when the difference is more than ``tolerance`` of the
+    reference and more than the rounding that is allowed.  Where nothing cancels this is the
+    plain relative error, at any scale; where contributions cancel, rounding *of the
+    contributions* is allowed, and ``noise``, the rounding that was measured.  An entry that is
+    not finite has
     an infinite error.  ``shape`` and ``layout`` are those of the claim as it was written, for the
     index of the worst entry.
     """
@@ -114,14 +116,16 @@ def compare(
     with np.errstate(all="ignore"):
         gap = np.abs(claimed - reference)
         allowed = ROUNDING * contributions + SPILL * np.max(contributions) + noise
-        error = np.where(gap == 0, 0.0, gap / (np.abs(reference) + allowed / tolerance))
+        error = np.where(gap == 0, 0.0, gap / np.maximum(np.abs(reference), allowed / tolerance))
     error = np.where(np.isfinite(claimed), error, np.inf)
     row, col = np.unravel_index(int(np.argmax(error)), error.shape)
     m, n = error.shape
     flat = row * n + col if layout == "numerator" else col * m + row
     index = np.unravel_index(flat, error.shape if shape is None else shape)
     worst = Entry(
-        tuple(int(k) for k in index), float(claimed[row, col]), float(reference[row, col])
+        tuple(int(k) for k in index),
+        float(claimed[row, col]) + 0.0,  # −0 is shown as 0
+        float(reference[row, col]) + 0.0,
     )
     return Comparison(float(error[row, col]), worst)
 

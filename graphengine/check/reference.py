@@ -13,18 +13,18 @@ import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 
+from graphengine.errors import GraphEngineError
 from graphengine.graph import Graph, Node
 from graphengine.ops import OPS
 from graphengine.ops.base import Op
 from graphengine.run import Run
 
 __all__ = [
+    "Along",
     "Directional",
-    "along",
     "complex_step",
     "continues",
     "differences",
-    "directional",
     "numeric_jacobian",
     "path",
 ]
@@ -145,27 +145,6 @@ def path(graph: Graph, of: Node, wrt: Node) -> tuple[Node, ...]:
     return tuple(node for node in graph.nodes if node.name in names)
 
 
-def along(run: Run, of: Node, wrt: Node) -> Function:
-    """The value of ``of`` as a function of the value of ``wrt``, all else as in ``run``."""
-    nodes = path(run.graph, of, wrt)
-
-    def value(x: Any) -> Any:
-        moved: dict[Node, Any] = {wrt: x}
-        for node in nodes:
-            assert node.op is not None
-            args = [_argument(run, arg, moved) for arg in node.args]
-            moved[node] = node.op.value(*args)
-        return moved.get(of, run.value(of))
-
-    return value
-
-
-def _argument(run: Run, arg: Node | Array, moved: Mapping[Node, Any]) -> Any:
-    if not isinstance(arg, Node):
-        return arg
-    return moved[arg] if arg in moved else run.value(arg)
-
-
 def continues(op: Op) -> bool:
     """Whether ``op`` is one of the library's that continue to complex arguments.
 
@@ -174,25 +153,43 @@ def continues(op: Op) -> bool:
     return op.analytic and OPS.get(op.name) is type(op)
 
 
-def directional(
-    run: Run,
-    of: Node,
-    wrt: Node,
-    direction: Array,
-    *,
-    method: Method | None = None,
-    step: float = 0.1,
-) -> Directional:
-    """The derivative of ``of`` along ``direction`` in ``wrt``, from values alone.
+class Along:
+    """The value of ``of`` as a function of the value of ``wrt``, all else as in ``run``."""
 
-    By complex step where every op on the way :func:`continues`, by differences (of relative
-    ``step``) elsewhere; ``method`` asks for one of them.
-    """
-    fun, x = along(run, of, wrt), run.value(wrt)
-    if method is None:
-        analytic = all(continues(node.op) for node in path(run.graph, of, wrt) if node.op)
-        method = "complex step" if analytic else "differences"
-    if method == "differences":
-        return Directional(*differences(fun, x, direction, step), method)
-    found = complex_step(fun, x, direction)
-    return Directional(found, np.zeros(found.shape), method)
+    def __init__(self, run: Run, of: Node, wrt: Node) -> None:
+        self.run, self.of, self.wrt = run, of, wrt
+        self.between = path(run.graph, of, wrt)
+
+    def __call__(self, x: Any) -> Any:
+        """The value of ``of`` where ``wrt`` is ``x``."""
+        moved: dict[Node, Any] = {self.wrt: x}
+        for node in self.between:
+            assert node.op is not None
+            moved[node] = node.op.value(*(self._argument(arg, moved) for arg in node.args))
+        return moved.get(self.of, self.run.value(self.of))
+
+    def _argument(self, arg: Node | Array, moved: Mapping[Node, Any]) -> Any:
+        if not isinstance(arg, Node):
+            return arg
+        return moved[arg] if arg in moved else self.run.value(arg)
+
+    def derivative(
+        self, direction: Array, *, method: Method | None = None, step: float = 0.1
+    ) -> Directional:
+        """The derivative along ``direction``, from values alone.
+
+        By complex step where every op on the way :func:`continues`, by differences (of relative
+        ``step``) elsewhere; ``method`` asks for one of them.  The error is infinite where the
+        ops refuse what they are given (a label that is not whole).
+        """
+        x = self.run.value(self.wrt)
+        if method is None:
+            smooth = all(continues(node.op) for node in self.between if node.op)
+            method = "complex step" if smooth else "differences"
+        shape = self.of.shape
+        try:
+            if method == "differences":
+                return Directional(*differences(self, x, direction, step), method)
+            return Directional(complex_step(self, x, direction), np.zeros(shape), method)
+        except (GraphEngineError, TypeError, ValueError, IndexError):
+            return Directional(np.full(shape, np.nan), np.full(shape, np.inf), method)

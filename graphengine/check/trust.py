@@ -16,14 +16,7 @@ import numpy as np
 from graphengine.check.claims import ROUNDING, SPILL
 from graphengine.check.contributions import Contributions, Rounded, matrix
 from graphengine.check.points import Drawn
-from graphengine.check.reference import (
-    Directional,
-    complex_step,
-    continues,
-    differences,
-    directional,
-    path,
-)
+from graphengine.check.reference import Along, Directional, complex_step, continues, differences
 from graphengine.errors import GraphEngineError
 from graphengine.graph import Node
 from graphengine.ops.base import Array, Op
@@ -85,7 +78,8 @@ class Place:
 
     def reference(self, of: Node, wrt: Node) -> Reference:
         """The reference for ``∂of/∂wrt``, checked."""
-        trouble = self._trouble(of, wrt)
+        along = Along(self.run, of, wrt)
+        trouble = self._trouble(along)
         if trouble:
             return Reference(trouble=trouble)
         try:
@@ -97,57 +91,55 @@ class Place:
             return Reference(trouble=f"∂{of.name}/∂{wrt.name} of the graph is not finite")
         method = ""
         for _ in range(DIRECTIONS):
-            method, trouble = self._verify(of, wrt, exact, sizes)
+            method, trouble = self._verify(along, exact, sizes)
             if trouble:
                 break
         return Reference(exact, sizes, method, trouble)
 
-    def _trouble(self, of: Node, wrt: Node) -> str:
+    def _trouble(self, along: Along) -> str:
         """The kink between the two, or the value that is not finite, that this point has."""
-        finite = bool(np.isfinite(self.run.value(of)).all())
-        names = {node.name for node in path(self.graph, of, wrt)}
-        if not finite:
-            names |= {of.name, *nx.ancestors(self.graph.dag, of.name)}
+        if not self.drawn.troubles:
+            return ""
+        names = {node.name for node in along.between}
+        if not np.isfinite(self.run.value(along.of)).all():
+            names |= {along.of.name, *nx.ancestors(self.graph.dag, along.of.name)}
         return next((says for name, says in self.drawn.troubles.items() if name in names), "")
 
     # --- the reference against values alone -------------------------------------------------
 
-    def _verify(self, of: Node, wrt: Node, exact: Array, sizes: Array) -> tuple[str, str]:
+    def _verify(self, along: Along, exact: Array, sizes: Array) -> tuple[str, str]:
         """Compare along one random direction: the method that was used, and the trouble."""
-        direction = some_direction(self.run.value(wrt), self._directions)
+        direction = some_direction(self.run.value(along.wrt), self._directions)
         flat = direction.reshape(-1)
-        step = float(np.clip(self.drawn.clearance / 8, 1e-7, 0.1))
-        size = sizes @ np.abs(flat)
+        given, size = exact @ flat, sizes @ np.abs(flat)
         allowed = self.tolerance * (np.abs(exact) @ np.abs(flat)) + ROUNDING * size
         allowed += SPILL * np.max(size, initial=0.0)
-        found = directional(self.run, of, wrt, direction, step=step)
-        gap = np.abs(exact @ flat - found.value.reshape(-1))
-        if not _within(gap, allowed, found) and found.method == "complex step":
-            # the op may not continue to complex arguments though it says so
-            found = directional(self.run, of, wrt, direction, method="differences", step=step)
-            gap = np.abs(exact @ flat - found.value.reshape(-1))
-        if not _within(gap, allowed, found):
-            allowed = allowed + ROUNDING_FACTOR * (self.spread(of, wrt) @ np.abs(flat))
+        step = float(np.clip(self.drawn.clearance / 8, 1e-7, 0.1))
+        found = along.derivative(direction, step=step)
+        if found.method == "complex step" and not _agree(given, found, allowed):
+            # an op may not continue to complex arguments though it says so
+            found = along.derivative(direction, method="differences", step=step)
+        if not _agree(given, found, allowed):
+            allowed = allowed + ROUNDING_FACTOR * (self.spread(along.of, along.wrt) @ np.abs(flat))
         bar = found.error.reshape(-1)
         if np.max(bar, initial=0.0) > UNSETTLED * np.max(size, initial=0.0):
             return found.method, (
-                f"differences of {of.name} along {wrt.name} do not settle: "
+                f"differences of {along.of.name} along {along.wrt.name} do not settle, so that "
                 "the graph's Jacobian could not be verified"
             )
-        if _within(gap, allowed, found):
+        if _agree(given, found, allowed):
             return found.method, ""
-        worst = int(np.argmax(np.where(np.isfinite(gap), gap - allowed - bar, np.inf)))
+        numeric = found.value.reshape(-1)
+        worst = int(np.argmax(np.abs(given - numeric) - allowed - bar))
         return found.method, (
-            f"the graph's Jacobian gives {(exact @ flat)[worst]:.9g} along a random direction, "
-            f"{found.method} {found.value.reshape(-1)[worst]:.9g} ± {bar[worst]:.1g}"
-            f"{self._suspect(of, wrt)}"
+            f"the graph's Jacobian gives {given[worst]:.9g} along a random direction, "
+            f"{found.method} {numeric[worst]:.9g} ± {bar[worst]:.1g}{self._suspect(along)}"
         )
 
-    def _suspect(self, of: Node, wrt: Node) -> str:
+    def _suspect(self, along: Along) -> str:
         """The first edge between the two whose own rule disagrees with the op's values."""
-        reached = {wrt}
-        for node in path(self.graph, of, wrt):
-            reached.add(node)
+        reached = {along.wrt, *along.between}
+        for node in along.between:
             assert node.op is not None
             args = [self.run.value(a) if isinstance(a, Node) else a for a in node.args]
             for place, arg in enumerate(node.args):
@@ -156,8 +148,8 @@ class Place:
                 direction = some_direction(args[place], self._directions)
                 found = numeric_rule(node.op, args, place, direction)
                 given = self.run.rule(node, place).push(direction)
-                size = np.max(np.abs(found.value), initial=0.0) + np.max(found.error, initial=0.0)
-                if not np.max(np.abs(given - found.value), initial=0.0) <= 1e-5 * size:
+                gap = np.max(np.abs(given - found.value), initial=0.0)
+                if gap > 1e-5 * np.max(np.abs(found.value), initial=0.0) + np.max(found.error):
                     return f"; the rule of {node.op.name!r} at {node.name} <- {arg.name} is suspect"
         return ""
 
@@ -181,6 +173,7 @@ def some_direction(at: Array, rng: np.random.Generator) -> Array:
     return np.asarray(sizes * rng.uniform(0.5, 1.0, at.shape) * rng.choice([-1.0, 1.0], at.shape))
 
 
-def _within(gap: Array, allowed: Array, found: Directional) -> bool:
-    """Whether every gap is inside; what is not a number is not."""
+def _agree(given: Array, found: Directional, allowed: Array) -> bool:
+    """Whether every difference is inside what is allowed; what is not a number is not."""
+    gap = np.abs(given - found.value.reshape(-1))
     return bool(np.all(gap <= allowed + found.error.reshape(-1)))

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 import graphengine as ge
 from graphengine.check.reference import (
+    Along,
     complex_step,
     continues,
     differences,
-    directional,
     numeric_jacobian,
     path,
 )
@@ -120,7 +120,7 @@ def test_path_holds_the_nodes_between_and_no_others() -> None:
 def test_directional_derivatives_of_a_graph(wrt: str, method: str) -> None:
     g, run = _graph()
     direction = np.random.default_rng(5).normal(size=g[wrt].shape)
-    found = directional(run, g["J"], g[wrt], direction, method=method)  # type: ignore[arg-type]
+    found = Along(run, g["J"], g[wrt]).derivative(direction, method=method)  # type: ignore[arg-type]
     assert found.method == method
     exact = float(np.sum(run.gradient(wrt) * direction))
     assert np.allclose(found.value, exact, rtol=1e-10, atol=1e-12)
@@ -148,7 +148,17 @@ def test_complex_step_is_used_for_library_ops_and_differences_for_what_others_wr
     g = ge.Graph()
     x = g.input("x", (2,))
     g.result("J", ge.sum(g.add(Absolute(), (x,))))
-    found = directional(g.run({"x": [1.0, -2.0]}), g["J"], g["x"], np.array([1.0, 1.0]))
+    found = Along(g.run({"x": [1.0, -2.0]}), g["J"], x).derivative(np.array([1.0, 1.0]))
     assert found.method == "differences"
     assert abs(float(found.value)) <= float(found.error) + 1e-13  # 1 − 1
     assert float(found.error) < 1e-10
+
+
+def test_what_the_ops_refuse_has_an_infinite_error() -> None:
+    g = ge.Graph()
+    label = g.input("label", (2,), kind="label")
+    g.result("J", ge.sum(ge.one_hot(label, 3) @ np.arange(3.0)))
+    run = g.run({"label": [2.0, 1.0]})
+    for method in ("complex step", "differences"):
+        found = Along(run, g["J"], label).derivative(np.ones(2), method=method)  # type: ignore[arg-type]
+        assert np.all(np.isinf(found.error))
