@@ -83,14 +83,15 @@ def _item(given: Any) -> Item:
         ) from None
     if array.size == 0 and isinstance(given, (list, tuple)):
         array = array.astype(np.intp)
-    if array.dtype.kind not in "iub" or 0 in array.shape[:-1]:
+    kinds = "iub" if array.ndim else "iu"  # x[True] is a slip: a new axis, not a choice
+    if array.dtype.kind not in kinds or 0 in array.shape[:-1]:
         raise OpError(
             "an index",
             expected="whole numbers, slices, None, ..., or arrays of whole numbers or of booleans",
             got=f"{given!r:.60}",
             hint="positions that are computed go through take(x, indices, axis)",
         )
-    if array.ndim == 0 and array.dtype.kind != "b":
+    if array.ndim == 0:
         return int(array)
     mask = array.dtype.kind == "b"
     return Table(array.shape, mask, array.astype(np.bool_ if mask else np.intp).tobytes())
