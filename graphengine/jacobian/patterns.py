@@ -42,7 +42,9 @@ class Pattern:
             _write(part, data[start : start + part.entries], limit)
             start += part.entries
         if self.slots is not None:
-            data = np.bincount(self.slots, data, minlength=len(self.indices)).astype(float)
+            data = np.bincount(self.slots, data, minlength=len(self.indices)).astype(
+                float, copy=False
+            )
         return csr_array((data, self.indices.copy(), self.indptr.copy()), shape=self.shape)
 
 

@@ -59,4 +59,6 @@ def scatter(side: Side, labels: tuple[Label, ...], values: Array) -> Array:
         return whole
     flat = flat_positions(side, labels)
     places = np.broadcast_to(flat, values.shape).reshape(-1)
-    return np.bincount(places, values.reshape(-1), minlength=math.prod(side.view)).astype(float)
+    return np.bincount(places, values.reshape(-1), minlength=math.prod(side.view)).astype(
+        float, copy=False
+    )
