@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+
 from hypothesis import HealthCheck, settings
 
 settings.register_profile(
     "graphengine",
     derandomize=True,
     deadline=None,
-    max_examples=100,
+    max_examples=60,
     suppress_health_check=[HealthCheck.too_slow],  # the slow definition is the point
 )
-settings.load_profile("graphengine")
+settings.register_profile("thorough", settings.get_profile("graphengine"), max_examples=3000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "graphengine"))

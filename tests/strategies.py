@@ -37,7 +37,7 @@ class Case(NamedTuple):
 def dense_of_rule(
     rule: Rule, out_shape: Shape, in_shape: Shape, named: Mapping[str, Any] | None = None
 ) -> Array:
-    """The matrix of a rule by its definition: one step for each value of all labels."""
+    """The matrix of a rule by its definition: one entry for each value of all labels, added up."""
     total = np.zeros((math.prod(out_shape), math.prod(in_shape)))
     for subscripts, factors, coef in rule:
         left, right = subscripts.replace(" ", "").split("<-")
@@ -50,17 +50,23 @@ def dense_of_rule(
             for name, size in zip(names, shape, strict=True):
                 if size != 1:
                     assert sizes.setdefault(name, size) == size
-        for values in itertools.product(*(range(n) for n in sizes.values())):
-            at = dict(zip(sizes, values, strict=True))
-            o, i, *rest = (
-                tuple(at[name] if size != 1 else 0 for name, size in zip(names, shape, strict=True))
-                for names, (_, shape) in zip(axes, operands, strict=True)
-            )
-            number = coef * math.prod(
-                float(array[place]) for array, place in zip(arrays, rest, strict=True)
-            )
-            total[_flat(o, out_shape), _flat(i, in_shape)] += number
+        at, count = _all_values(sizes)
+        rows, cols, *rest = (
+            _flat([at[n] if s != 1 else 0 for n, s in zip(names, shape, strict=True)], shape, count)
+            for names, (_, shape) in zip(axes, operands, strict=True)
+        )
+        number = np.full(count, coef)
+        for array, place in zip(arrays, rest, strict=True):
+            number = number * array.ravel()[place]
+        np.add.at(total, (rows, cols), number)
     return total
+
+
+def _all_values(sizes: Mapping[Any, int]) -> tuple[dict[Any, NDArray[np.intp]], int]:
+    """Each label's value in every combination of the labels' values, and how many there are."""
+    count = math.prod(sizes.values())
+    grid = np.indices(tuple(sizes.values())).reshape(len(sizes), count)
+    return dict(zip(sizes, grid, strict=True)), count
 
 
 def _axes(subscript: str, ndim: int) -> list[str]:
@@ -70,26 +76,28 @@ def _axes(subscript: str, ndim: int) -> list[str]:
     return [*head, *(f"...{k}" for k in range(free, 0, -1)), *tail]
 
 
-def _flat(place: Sequence[int], shape: Shape) -> int:
-    return int(np.ravel_multi_index(tuple(place), shape)) if shape else 0
+def _flat(places: Sequence[Any], shape: Shape, count: int) -> NDArray[np.intp]:
+    """``count`` positions in the raveled array: rows are stacked (C order)."""
+    flat = np.zeros(count, dtype=np.intp)
+    for place, size in zip(places, shape, strict=True):
+        flat = flat * size + place
+    return flat
 
 
 def dense_of_term(part: Term) -> Array:
     """The matrix of a term by its definition, on the term's own views."""
     used = {*part.out.labels, *part.into.labels, *(k for f in part.factors for k in f.labels)}
-    names = sorted(used)
+    at, count = _all_values({name: part.sizes[name] for name in sorted(used)})
     total = np.zeros((math.prod(part.out.view), math.prod(part.into.view)))
 
-    def place(side: Side, at: Mapping[int, int]) -> int:
-        where = [at[k] if table is None else int(table[at[k]]) for k, table in side.axes]
-        return _flat(where, side.view)
+    def place(side: Side) -> Any:
+        where = [at[k] if table is None else np.asarray(table)[at[k]] for k, table in side.axes]
+        return _flat(where, side.view, count)
 
-    for values in itertools.product(*(range(part.sizes[name]) for name in names)):
-        at = dict(zip(names, values, strict=True))
-        number = part.coef * math.prod(
-            float(f.array[tuple(at[k] for k in f.labels)]) for f in part.factors
-        )
-        total[place(part.out, at), place(part.into, at)] += number
+    number = np.full(count, part.coef)
+    for array, labels, _ in part.factors:
+        number = number * array[tuple(at[k] for k in labels)]
+    np.add.at(total, (place(part.out), place(part.into)), number)
     return total
 
 
@@ -121,7 +129,7 @@ def rules(draw: Draw, out_shape: Shape, in_shape: Shape) -> Rule:
         if size == 1:  # carries no information, whatever its name
             return draw(st.sampled_from(["1", "z", *itertools.chain(*of_size.values())]))
         known = of_size.setdefault(size, [])
-        if known and draw(st.integers(0, 2)):
+        if known and draw(st.integers(0, 2)) > 0:
             return draw(st.sampled_from(known))
         known.append(next(letters))
         return known[-1]
@@ -151,7 +159,7 @@ def positions(draw: Draw, out_shape: Shape, in_shape: Shape) -> NDArray[np.intp]
         count = 1 if axis < 0 else out_shape[axis]
         table = rng.integers(0, n, count)
         steps = [s for s in (1, 2, 3) if (count - 1) * s < n]
-        if steps and draw(st.booleans()):
+        if len(steps) > 0 and draw(st.booleans()):
             step = draw(st.sampled_from(steps))
             table = np.arange(count) * step + draw(st.integers(0, n - 1 - (count - 1) * step))
             if draw(st.booleans()):
@@ -191,11 +199,11 @@ def single(draw: Draw, out_shape: Shape, in_shape: Shape) -> Case:
         return Case(Jacobian.of(dense, out_shape, in_shape), dense)
     if kind == "sparse" and rows and cols:
         count = draw(st.integers(0, 6))
-        where = rng.integers(0, rows, count), rng.integers(0, cols, count)
+        places = rng.integers(0, rows, count), rng.integers(0, cols, count)
         data = whole_numbers(rng, count)
         dense = np.zeros((rows, cols))
-        np.add.at(dense, where, data)
-        given = sp.coo_array((data, where), shape=(rows, cols))
+        np.add.at(dense, places, data)
+        given = sp.coo_array((data, places), shape=(rows, cols))
         form = draw(st.sampled_from(["coo", "csr", "csc"]))
         return Case(Jacobian.of(given.asformat(form), out_shape, in_shape), dense)
     rule = draw(rules(out_shape, in_shape))
