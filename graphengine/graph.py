@@ -406,15 +406,15 @@ def _name_of(arg: Node | Array) -> str:
 def _signature(graph: Graph) -> dict[str, Any]:
     """What each given name stands for, with its unnamed arguments written into it."""
     return {
-        "result": graph._result.name if graph._result else None,
+        "result": graph._result.name if graph._result is not None else None,
         **{name: (node.role, node.kind, _structure(node)) for name, node in graph.named.items()},
     }
 
 
 def _structure(top: Node) -> tuple[Any, ...]:
-    """The ops below ``top`` down to named nodes, parents first, each once."""
+    """The ops below ``top`` down to named nodes, parents first; equal parts count once."""
     place: dict[int, int] = {}
-    found: list[Any] = []
+    found: dict[Any, int] = {}
     stack = [top]
     while stack:
         node = stack[-1]
@@ -426,7 +426,6 @@ def _structure(top: Node) -> tuple[Any, ...]:
         stack.pop()
         if node.number in place:
             continue
-        place[node.number] = len(found)
         args = tuple(
             (arg.shape, arg.tobytes())
             if not isinstance(arg, Node)
@@ -436,5 +435,5 @@ def _structure(top: Node) -> tuple[Any, ...]:
             for arg in node.args
         )
         value = None if node.value is None else node.value.tobytes()
-        found.append((node.op, node.shape, value, args))
+        place[node.number] = found.setdefault((node.op, node.shape, value, args), len(found))
     return tuple(found)
