@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TypeAlias
 
 from graphengine.budget import Budget
@@ -67,16 +67,16 @@ class Formula:
     ('y', 'p', 'lam', 'W')
     """
 
-    __slots__ = ("_at", "_shift", "names", "place", "text", "tree")
+    __slots__ = ("_at", "_free", "_shift", "names", "place", "text", "tree")
 
     def __init__(self, text: str, place: str, tree: ast.expr, at: At, shift: int) -> None:
         self.text, self.place, self.tree, self._at, self._shift = text, place, tree, at, shift
-        found = (node for node in ast.walk(tree) if isinstance(node, ast.Name))
         called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
-        order = sorted(
-            (node.col_offset, node.id) for node in found if id(node) not in called
-        )  # each name stands at a place of its own
-        self.names = tuple(dict.fromkeys(name for _, name in order))
+        self._free = sorted(
+            (n for n in ast.walk(tree) if isinstance(n, ast.Name) and id(n) not in called),
+            key=lambda node: node.col_offset,
+        )
+        self.names = tuple(dict.fromkeys(node.id for node in self._free))
 
     def at(self, node: ast.AST) -> str:
         """The place of a part of the formula, as ``file:line:column``."""
@@ -88,6 +88,22 @@ class Formula:
         end = (getattr(node, "end_col_offset", 0) or 0) + self._shift
         shown = " ".join(self.text[start:end].split())
         return f"{self._at(start)}: {shown if len(shown) <= 60 else shown[:57] + '…'}"
+
+    def places(self) -> Iterator[tuple[str, str]]:
+        """The free names and the place of each one's first use, in the order of the text."""
+        seen: set[str] = set()
+        for node in self._free:
+            if node.id not in seen:
+                seen.add(node.id)
+                yield node.id, self.at(node)
+
+    def divisions(self) -> Iterator[tuple[str, str, ast.AST]]:
+        """The parts ``a / b`` of two names, which may be meant as a claim."""
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
+                left, right = node.left, node.right
+                if isinstance(left, ast.Name) and isinstance(right, ast.Name):
+                    yield left.id, right.id, node
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Formula) and self.text == other.text
