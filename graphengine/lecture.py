@@ -11,7 +11,7 @@ The names are those of the lecture (DD2424, lecture 3), and so is what is left b
 is a row, ``1 × size``; for a result that is no number the pass starts with the identity in place
 of 1, and ``Grad`` is the full Jacobian, ``size of the result × size`` (sparse).
 
-Four things that the pseudo-code leaves open are closed, none of which changes a result:
+Five things that the pseudo-code leaves open are closed, none of which changes a result:
 
 1. ``BackOp`` goes on to the parents only when the node's own gradient is ready, so that each
    Jacobian is computed once (read literally, every path is walked: exponential on diamonds).
@@ -21,6 +21,8 @@ Four things that the pseudo-code leaves open are closed, none of which changes a
    that a graph may be as deep as memory allows.
 4. Where a child takes the same parent several times, the edge's Jacobian is the sum over the
    places.
+5. A node that is reached on a longer path first (``x`` in ``z(x) - x``) waits until the Jacobians
+   of all its children with respect to it are there, not their gradients alone.
 """
 
 from __future__ import annotations
@@ -125,6 +127,8 @@ def PerformBackPass(G: DAG, *, record: Visits | None = None, limit: int = DEFAUL
             hint="call EvaluateGraphFn(G) first",
         )
     _forget(G, "GradComputed")
+    for _, _, edge in G.edges(data=True):
+        edge.pop("Jacobian", None)
     for n in G:  # what a pass with another result left behind
         G.nodes[n].pop("Grad", None)
     BackOp(J, G, record=record, limit=limit)
@@ -141,7 +145,7 @@ def _BackOp(s: str, G: DAG, leads: frozenset[str], record: Visits | None, limit:
     C_s = [c for c in GetChildren(s, G) if c in leads]
     if s == GetResultNode(G):
         G.nodes[s]["Grad"] = _one(s, G)
-    elif AllGradientsComputed(C_s, G):
+    elif AllGradientsComputed(C_s, G) and all("Jacobian" in G.edges[s, c] for c in C_s):
         Grad: Any = 0
         for c in C_s:
             Grad = Grad + _times(G.nodes[c]["Grad"], G.edges[s, c]["Jacobian"], limit)
