@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphengine.run import Run
-from graphengine.spec import Spec, load
+from graphengine.spec import Spec, load, load_values
 
 Array = NDArray[np.float64]
 
@@ -27,6 +27,11 @@ def at(name: str, **values: Any) -> Run:
     """A spec's graph at its own point, with some values replaced."""
     found = spec(name)
     return found.graph.run({**found.values, **values})
+
+
+def beside(name: str, values: str) -> dict[str, Array]:
+    """Another point of a spec, from a file in the folder of data."""
+    return load_values(FOLDER / "data" / f"{values}.yaml", spec(name))
 
 
 def jacobian(run: Run, of: str, wrt: str) -> Array:

@@ -9,7 +9,7 @@ from scipy.special import expit
 
 import graphengine as ge
 
-from .lecture_specs import FOLDER, at, jacobian, normals, spec
+from .lecture_specs import FOLDER, at, beside, jacobian, normals, spec
 
 SCORES = np.array([[2.1, 3.4, -2.0], [0.2, 5.1, 1.7], [2.3, 3.1, -1.2]])
 
@@ -213,12 +213,14 @@ class TestActivations:
         assert np.any(both.value("u") < both.value("v"))
 
     def test_cross_entropy_learns_where_squared_error_does_not(self) -> None:
-        run = at("cross_entropy_vs_squared_error")
+        name = "cross_entropy_vs_squared_error"
+        run = at(name, **beside(name, "saturated"))
         assert (run.value("z")[0], run.value("y")[0]) == (-50, 1)
         assert run.gradient("z", of="CE")[0] == -1
         assert abs(run.gradient("z", of="SE")[0]) < 1e-20
         assert run.gradient("z", of="SE")[0] < 0
         assert run.value("CE") > 50
+        assert_allclose(run.gradient("z", of="CE"), expit(run.value("z")) - run.value("y"))
 
     def test_squared_errors_at_minus_50_and_minus_40_are_equal(self) -> None:
         costs = [
