@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from graphengine.check.reference import path
 from graphengine.check.report import Entry, Mistake
-from graphengine.graph import Graph, Node
+from graphengine.graph import Graph
 from graphengine.jacobian import Layout
 from graphengine.ops.base import Array, Shape
 
@@ -107,9 +108,8 @@ def compare(
     reference and more than the rounding that is allowed.  Where nothing cancels this is the
     plain relative error, at any scale; where contributions cancel, rounding *of the
     contributions* is allowed, and ``noise``, the rounding that was measured.  An entry that is
-    not finite has
-    an infinite error.  ``shape`` and ``layout`` are those of the claim as it was written, for the
-    index of the worst entry.
+    not finite has an infinite error.  ``shape`` and ``layout`` are those of the claim as it was
+    written, for the index of the worst entry.
     """
     if claimed.size == 0:
         return Comparison(0.0, None)
@@ -136,28 +136,16 @@ def compare(
 def order(graph: Graph, claims: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     """Pairs (of, wrt) in the order of the graph, in which the first wrong step is looked for.
 
-    First the Jacobians between neighbours (nodes with no named node between them), as the forward
-    pass meets them; then derivatives with respect to computed nodes, those nearest to the result
-    first, as the backward pass meets them; last those with respect to start nodes.
+    First the local Jacobians (no named node lies between the two), as the forward pass meets
+    them; then derivatives with respect to computed nodes, those nearest to the result first, as
+    the backward pass meets them; last those with respect to start nodes.
     """
 
     def key(claim: tuple[str, str]) -> tuple[int, int, int]:
         of, wrt = (graph[name] for name in claim)
-        if _neighbours(of, wrt):
+        between = path(graph, of, wrt)
+        if between and not any(node.named for node in between if node is not of):
             return 0, of.number, wrt.number
         return 1 + (wrt.role != "op"), -wrt.number, -of.number
 
     return sorted(claims, key=key)
-
-
-def _neighbours(of: Node, wrt: Node) -> bool:
-    """Whether ``of`` is made of ``wrt`` by unnamed nodes alone."""
-    stack, seen = [of], {of}
-    while stack:
-        for parent in stack.pop().parents:
-            if parent is wrt:
-                return True
-            if not parent.named and parent not in seen:
-                seen.add(parent)
-                stack.append(parent)
-    return False

@@ -7,14 +7,14 @@ contributions nearly cancel, a right claim differs from the reference by the rou
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from graphengine.graph import Graph, Node
 from graphengine.jacobian import Jacobian
-from graphengine.ops.base import Array
+from graphengine.ops.base import Array, Op
 from graphengine.run import Run
 
 __all__ = ["Contributions", "Rounded", "absolute", "matrix", "off"]
@@ -71,7 +71,7 @@ class Rounded(Run):
 
     The errors are drawn from ``rng``, up to ``units`` times the machine's epsilon.  What is not
     rounded stays exact: whole numbers at start nodes (labels, one-hot rows, masks), and entries
-    that are only moved.
+    that an op copies from its arguments (the larger of two is still equal to one of them).
     """
 
     def __init__(
@@ -87,12 +87,20 @@ class Rounded(Run):
         for node in graph.nodes:
             if node.op is None:
                 array = self._values[node.number]
-                whole = array == np.rint(array)
+                exact = array == np.rint(array)
             else:
-                array = node.op.value(*self._arguments(node))
-                whole = np.full(array.shape, node.op.family == "rearrangement")
-            self._values[node.number] = np.where(whole, array, off(array, rng, units))
+                args = self._arguments(node)
+                array = node.op.value(*args)
+                exact = _copied(node.op, array, args)
+            self._values[node.number] = np.where(exact, array, off(array, rng, units))
             self._values[node.number].setflags(write=False)
+
+
+def _copied(op: Op, array: Array, args: Sequence[Array]) -> Array:
+    """Which entries of an op's value are no result of a computation (but for a sign)."""
+    if op.family in {"rearrangement", "selection"}:
+        return np.ones(array.shape, dtype=bool)
+    return np.isin(np.abs(array), np.abs(np.concatenate([arg.ravel() for arg in args])))
 
 
 def off(array: Array, rng: np.random.Generator, units: float = 4.0) -> Array:

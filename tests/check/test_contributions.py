@@ -78,7 +78,7 @@ def test_rounded_values_are_off_by_a_few_units_and_only_where_rounding_happens()
     c = g.constant("c", 0.1)
     h = g.node("h", ge.tanh(x) * c)
     g.node("same", ge.reshape(h, (5, 10)))
-    g.node("one", ge.sum(y))
+    g.node("one", ge.sum(y * 0.5) + 0.5)
     values = {"x": np.linspace(-2.3, 2.1, 50), "y": [0.0, 1.0]}
     exact, off = g.run(values), _rounded(g, values)
     for name, most in (("x", 5), ("c", 5), ("h", 20)):
@@ -87,6 +87,22 @@ def test_rounded_values_are_off_by_a_few_units_and_only_where_rounding_happens()
     assert np.array_equal(off.value("y"), [0.0, 1.0])
     assert np.array_equal(off.value("same").ravel(), off.value("h"))  # moved, not rounded
     assert off.value("one") != 1.0  # computed, so rounded though it came out whole
+
+
+def test_what_is_copied_stays_equal_to_what_it_was_copied_from() -> None:
+    g = ge.Graph()
+    x = g.input("x", (6,))
+    z = g.node("z", ge.sin(x))
+    g.node("m", ge.max(z))
+    g.node("h", ge.relu(z))
+    g.node("larger", ge.maximum(z, -z))
+    g.node("mask", ge.greater(z, 0.0))
+    off = _rounded(g, {"x": np.linspace(-2.0, 1.9, 6)})
+    z_off = off.value("z")
+    assert np.sum(off.value("m") == z_off) == 1
+    assert np.array_equal(off.value("h"), np.maximum(z_off, 0))
+    assert np.array_equal(off.value("larger"), np.abs(z_off))
+    assert np.array_equal(off.value("mask"), z_off > 0)
 
 
 def test_rounding_shows_where_a_slope_is_lost() -> None:
