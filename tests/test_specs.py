@@ -6,6 +6,7 @@ A new file is tested without an edit here.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import networkx as nx
@@ -17,6 +18,8 @@ from numpy.testing import assert_array_equal
 from graphengine.check import check
 from graphengine.check.points import sample
 from graphengine.derivation import FormulaDerivation
+from graphengine.formula import Formula
+from graphengine.jacobian import Layout
 from graphengine.lecture import EvaluateGraphFn, PerformBackPass, Visit
 from graphengine.run import Run
 from graphengine.spec import Spec, load
@@ -70,7 +73,7 @@ def point(name: str) -> dict[str, Array]:
     return dict(found.values) or sample(found.graph, seed=0)
 
 
-def said(found: Spec) -> tuple[object, ...]:
+def said(found: Spec) -> tuple[Layout, Mapping[str, Formula], list[tuple[str, str]]]:
     """The derivation as plain data."""
     derivation = found.derivation
     assert isinstance(derivation, FormulaDerivation)
@@ -104,6 +107,13 @@ class TestSpec:
         assert report.exit_status == 0, str(report)
         assert len(report.claims) >= 2
         assert all(claim.verdict == "right" for claim in report.claims)
+
+    def test_twice_each_claim_is_wrong(self, name: str) -> None:
+        found = spec(name)
+        layout, let, claims = said(found)
+        twice = {claim: f"2 * ({source})" for claim, source in claims}
+        report = check(found, FormulaDerivation(twice, let, layout=layout))
+        assert [claim.claim for claim in report.claims if claim.verdict != "wrong"] == []
 
     def test_saved_and_loaded_it_is_equal(self, name: str, tmp_path: Path) -> None:
         found = spec(name)
