@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 
 from graphengine.check.claims import Comparison, as_matrix, compare, shape_mistake
-from graphengine.check.report import ClaimResult, Verdict
+from graphengine.check.report import ClaimResult
 from graphengine.check.trust import ROUNDING_FACTOR, Place, Reference
 from graphengine.derivation import Claim, Derivation, Point
 from graphengine.errors import GraphEngineError
@@ -44,34 +46,38 @@ class _Trial:
         self.values: Sequence[Values] = derivation.evaluate(
             [Point(place.drawn.sizes, place.graph, place.values()) for place in places]
         )
-        self._rounded: dict[int, Sequence[Values]] = {}
+
+    @cached_property
+    def rounded(self) -> Sequence[Sequence[Values]]:
+        """The values of the claims in the rounded runs of each point, all asked for at once."""
+        found = iter(
+            self.derivation.evaluate(
+                [
+                    Point(place.drawn.sizes, place.graph, place.values(run))
+                    for place in self.places
+                    for run in place.rounded
+                ]
+            )
+        )
+        return [[next(found) for _ in place.rounded] for place in self.places]
 
     def verdict(self, claim: Claim) -> ClaimResult:
         """The verdict on one claim."""
-        name = claim.name
+        made = ClaimResult(claim.name, "error", place=claim.place)
         missing = [node for node in (claim.of, claim.wrt) if node not in self.places[0].graph]
         if missing:
-            return ClaimResult(
-                name, "error", says=f"the graph has no node {missing[0]!r}", place=claim.place
-            )
+            return replace(made, says=f"the graph has no node {missing[0]!r}")
         arrays = []
+        layout = self.derivation.layout
         for place, values in zip(self.places, self.values, strict=True):
-            array = _array(values, name)
+            made = replace(made, sizes=place.drawn.sizes)
+            array = _array(values, claim.name)
             if isinstance(array, GraphEngineError):
-                return ClaimResult(
-                    name, "error", says=str(array), sizes=place.drawn.sizes, place=claim.place
-                )
+                return replace(made, says=str(array))
             of, wrt = place.graph[claim.of], place.graph[claim.wrt]
-            layout = self.derivation.layout
             if as_matrix(array, of.shape, wrt.shape, layout) is None:
-                mistake = shape_mistake(name, array.shape, of.shape, wrt.shape, layout)
-                return ClaimResult(
-                    name,
-                    "wrong",
-                    mistakes=(mistake,),
-                    sizes=place.drawn.sizes,
-                    place=claim.place,
-                )
+                mistake = shape_mistake(claim.name, array.shape, of.shape, wrt.shape, layout)
+                return replace(made, verdict="wrong", mistakes=(mistake,))
             arrays.append(array)
         return self._by_numbers(claim, arrays)
 
@@ -80,51 +86,40 @@ class _Trial:
             place.reference(place.graph[claim.of], place.graph[claim.wrt]) for place in self.places
         ]
         method = " and ".join(dict.fromkeys(r.method for r in references if r.method))
+        made = ClaimResult(claim.name, "undecided", place=claim.place, reference=method)
         doubt = next((r.trouble for r in references if r.method and r.trouble), "")
         if doubt:
-            return ClaimResult(
-                claim.name, "undecided", says=doubt, place=claim.place, reference=method
-            )
+            return replace(made, says=doubt)
         found = {
             k: self._compare(claim, k, array, reference)
             for k, (array, reference) in enumerate(zip(arrays, references, strict=True))
             if not reference.trouble
         }
         why = next((reference.trouble for reference in references if reference.trouble), "")
-        for k in sorted(found, key=lambda k: (k not in self._rounded, -found[k].error)):
+        for k in sorted(found, key=lambda k: -found[k].error):
             if found[k].error <= self.tolerance:
-                continue
+                break
             finer, hidden = self._with_rounding(claim, k, arrays[k], references[k])
             if finer.error > self.tolerance:
-                return self._result(claim, "wrong", {**found, k: finer}, k, method)
+                return self._result(replace(made, verdict="wrong"), {**found, k: finer}, k)
             found[k] = finer
             if hidden:
                 del found[k]
                 why = f"rounding is as large as ∂{claim.of}/∂{claim.wrt} itself"
         if 2 * len(found) < len(self.places):
-            return ClaimResult(
-                claim.name,
-                "undecided",
-                points=len(found),
-                says=why,
-                place=claim.place,
-                reference=method,
-            )
+            return replace(made, points=len(found), says=why)
         worst = max(found, key=lambda k: found[k].error)
-        return self._result(claim, "right", found, worst, method)
+        return self._result(replace(made, verdict="right"), found, worst)
 
     def _result(
-        self, claim: Claim, verdict: Verdict, found: Mapping[int, Comparison], k: int, method: str
+        self, made: ClaimResult, found: Mapping[int, Comparison], worst: int
     ) -> ClaimResult:
-        return ClaimResult(
-            claim.name,
-            verdict,
-            relative_error=found[k].error,
+        return replace(
+            made,
+            relative_error=found[worst].error,
             points=len(found),
-            worst=found[k].worst,
-            sizes=self.places[k].drawn.sizes,
-            place=claim.place,
-            reference=method,
+            worst=found[worst].worst,
+            sizes=self.places[worst].drawn.sizes,
         )
 
     def _compare(
@@ -159,7 +154,7 @@ class _Trial:
         of, wrt = place.graph[claim.of], place.graph[claim.wrt]
         noise = place.spread(of, wrt)
         exact = self._matrix(claim, k, array)
-        for values in self._at_rounded(k):
+        for values in self.rounded[k]:
             moved = _array(values, claim.name)
             if isinstance(moved, np.ndarray) and moved.shape == array.shape:
                 with np.errstate(invalid="ignore"):
@@ -168,14 +163,6 @@ class _Trial:
         size = np.max(np.abs(reference.matrix), initial=0.0)
         hidden = bool(np.max(noise, initial=0.0) > HIDDEN * size)
         return self._compare(claim, k, array, reference, noise), hidden
-
-    def _at_rounded(self, k: int) -> Sequence[Values]:
-        if k not in self._rounded:
-            place = self.places[k]
-            self._rounded[k] = self.derivation.evaluate(
-                [Point(place.drawn.sizes, place.graph, place.values(run)) for run in place.rounded]
-            )
-        return self._rounded[k]
 
 
 def _array(values: Values, name: str) -> Array | GraphEngineError:

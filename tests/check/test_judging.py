@@ -483,4 +483,25 @@ def test_right_claims_are_evaluated_once_at_each_point_and_wrong_ones_at_few_mor
     assert wrong.evaluated == 5  # a shape
     sign = ByFunctions({"J/e": lambda v: -v.e, "J/y": lambda v: -v.e, "J/x": lambda v: v.e @ v.W})
     assert set(verdicts(check(g, sign)).values()) == {"wrong"}
-    assert sign.evaluated == 5 + trust.ROUNDED_RUNS
+    assert sign.evaluated == 5 * (1 + trust.ROUNDED_RUNS)
+
+
+def test_the_worst_entry_does_not_depend_on_the_other_claims() -> None:
+    g = softmax_regression()
+    alone = one(g, "J/b", lambda v: v.y - v.p)
+    claims = {"J/x": lambda v: np.ones(4), "J/W": lambda v: v.W, "J/b": lambda v: v.y - v.p}
+    assert check(g, ByFunctions(claims))["J/b"] == alone
+
+
+def test_a_claim_that_fails_where_rounding_is_measured_is_still_judged() -> None:
+    class Once(ByFunctions):
+        """No value the second time."""
+
+        def evaluate(self, points: Sequence[Point]) -> list[Found]:
+            again = self.evaluated > 0
+            found = super().evaluate(points)
+            return [{"J/e": CheckError("again")} for _ in found] if again else found
+
+    derivation = Once({"J/e": lambda v: 2 * v.e})
+    assert check(least_squares(), derivation)["J/e"].verdict == "wrong"
+    assert derivation.evaluated == 5 * (1 + trust.ROUNDED_RUNS)

@@ -124,6 +124,12 @@ def test_labels_are_all_the_classes_that_the_graph_has_room_for(
     assert set(_labels(use)) == set(range(classes))
 
 
+def test_a_single_label_is_one_of_the_classes() -> None:
+    g = ge.Graph()
+    g.result("J", ge.sum(ge.one_hot(g.input("t", (), kind="label"), 4)))
+    assert {float(sample(g, seed=seed)["t"]) for seed in range(30)} == {0.0, 1.0, 2.0, 3.0}
+
+
 # --- one point ----------------------------------------------------------------------------------
 
 
