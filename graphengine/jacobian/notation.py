@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import ast
-import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from graphengine.jacobian.formulas import formula, named_text
 from graphengine.jacobian.terms import Factor, Index, Label, Side, Term
 
 
@@ -125,37 +124,68 @@ class _Board:
         sizes: Mapping[Label, int],
     ) -> str:
         """The Kronecker product of the groups of labels that factors connect."""
-        scalars = [self.bracketed(factor) for factor in factors if not factor.labels]
+        numbers = [factor for factor in factors if not factor.labels]
+        if len(factors) == len(numbers) == 1 and not out and not into:
+            body = self.formula(factors[0])
+            return self.wrap(body) if re.search(r" [+−-] |^[−-]", body) else body
+        scalars = [self.bracketed(factor) for factor in numbers]
         factors = [factor for factor in factors if factor.labels]
-        if (
-            not factors
-            and sorted(out) == sorted(into)
-            and out != into
-            and len(set(out)) == len(out)
-        ):
-            numbers = ",".join(str(sizes[label]) for label in out)
-            return self.joined([*scalars, self.style.commute.format(n=self.sub(numbers))])
+        permuted = out != into and sorted(out) == sorted(into) and len(set(out)) == len(out)
+        if permuted and not factors:
+            commuted = ",".join(str(sizes[label]) for label in out)
+            return self.joined([*scalars, self.style.commute.format(n=self.sub(commuted))])
+        try:
+            pieces = self.pieces(out, into, factors, sizes)
+        except _NoForm:
+            if out[:1] != into[:1] or not out or out[0] in out[1:] or out[0] in into[1:]:
+                raise
+            inner = [_without(factor, out[0]) for factor in factors]
+            body = self.kronecker(out[1:], into[1:], inner, sizes)
+            return self.joined([*scalars, self.style.block.format(body)])
+        columns = [body for kind, body in pieces if kind == "column"]
+        rows = [body for kind, body in pieces if kind == "row"]
+        if columns and rows and len(columns) + len(rows) == len(pieces):  # u vᵀ
+            return self.joined([*scalars, self.product_of(columns), self.product_of(rows)])
+        written = self.style.kron.join(body for _, body in pieces)
+        return self.joined([*scalars, written])
+
+    def pieces(
+        self,
+        out: list[Label],
+        into: list[Label],
+        factors: list[Factor],
+        sizes: Mapping[Label, int],
+    ) -> list[tuple[str, str]]:
+        """Kind (row, column, matrix) and text of the Kronecker factors, in their order."""
         group = _groups([*out, *into], factors)
-        order = _merged_order([group[k] for k in out], [group[k] for k in into])
-        pieces: list[tuple[str, str]] = []  # (kind, text)
-        for key in order:
+        found: list[tuple[str, str]] = []
+        plain: tuple[str, int] = ("", 1)  # identities and ones beside each other are one
+
+        def flush() -> None:
+            kind, size = plain
+            if kind == "identity":
+                found.append(("matrix", self.style.identity.format(n=self.sub(str(size)))))
+            elif kind:
+                ones = self.style.ones.format(n=self.sub(str(size)))
+                found.append((kind, ones if kind == "column" else self.transposed(ones)))
+
+        for key in _merged_order([group[k] for k in out], [group[k] for k in into]):
             rows = [label for label in out if group[label] == key]
             cols = [label for label in into if group[label] == key]
             inside = [factor for factor in factors if group[factor.labels[0]] == key]
-            kind, body = self.group(rows, cols, inside, sizes)
-            if kind == "identity" and pieces and pieces[-1][0] == "identity":
-                pieces[-1] = (kind, str(int(pieces[-1][1]) * int(body)))
-            else:
-                pieces.append((kind, body))
-        written = [
-            self.style.identity.format(n=self.sub(body)) if kind == "identity" else body
-            for kind, body in pieces
-        ]
-        columns = [body for kind, body in pieces if kind == "column"]
-        rows_ = [body for kind, body in pieces if kind == "row"]
-        if columns and rows_ and len(columns) + len(rows_) == len(pieces):  # u vᵀ
-            return self.joined([*scalars, self.product_of(columns), self.product_of(rows_)])
-        return self.joined([*scalars, self.style.kron.join(written)] if written else scalars)
+            kind = "identity" if rows == cols else "column" if not cols else "row"
+            if not inside and len(rows) <= 1 and len(cols) <= 1:
+                size = sizes[(rows or cols)[0]]
+                if kind != plain[0]:
+                    flush()
+                    plain = (kind, 1)
+                plain = (kind, plain[1] * size)
+                continue
+            flush()
+            plain = ("", 1)
+            found.append(self.group(rows, cols, inside, sizes))
+        flush()
+        return found
 
     def product_of(self, parts: list[str]) -> str:
         body = self.style.kron.join(parts)
@@ -168,12 +198,9 @@ class _Board:
         factors: list[Factor],
         sizes: Mapping[Label, int],
     ) -> tuple[str, str]:
-        """Kind (identity, row, column, matrix) and text of one connected group of labels."""
-        size = math.prod(sizes[label] for label in dict.fromkeys(rows + cols))
+        """Kind (row, column, matrix) and text of one connected group of labels."""
         distinct = len(set(rows)) == len(rows) and len(set(cols)) == len(cols)
-        if rows == cols and distinct:
-            if not factors:
-                return "identity", str(size)
+        if rows == cols and distinct and factors:
             return "matrix", self.style.diag.format(self.product(factors, rows))
         if not cols or not rows:
             body = self.vector(rows or cols, factors, sizes)
@@ -182,9 +209,7 @@ class _Board:
             raise _NoForm
         if rows[0] == cols[0]:
             batch = rows[0]
-            inner = [
-                Factor(f.array, tuple(k for k in f.labels if k != batch), f.text) for f in factors
-            ]
+            inner = [_without(factor, batch) for factor in factors]
             return "matrix", self.style.block.format(
                 self.kronecker(rows[1:], cols[1:], inner, sizes)
             )
@@ -209,11 +234,7 @@ class _Board:
         """The text of a column that only one side has."""
         once = list(dict.fromkeys(labels))
         if not factors:
-            if once == labels:
-                return self.style.ones.format(
-                    n=self.sub(str(math.prod(sizes[label] for label in labels)))
-                )
-            if len(once) == 1:
+            if len(once) == 1 and len(labels) == 2:
                 identity = self.style.identity.format(n=self.sub(str(sizes[once[0]])))
                 return self.style.vec.format(identity)
             raise _NoForm
@@ -245,8 +266,10 @@ class _Board:
             for f in part.factors
         )
 
+        tables: list[object] = []
+
         def side(given: Side) -> str:
-            return " ".join(_position(index, letters) for index in given.axes) or "·"
+            return " ".join(_position(index, letters, tables) for index in given.axes) or "·"
 
         arrow = r"\leftarrow" if self.style.latex else "←"
         if not body:
@@ -265,16 +288,14 @@ class _Board:
     def formula(self, factor: Factor) -> str:
         if not factor.text:
             return "J"
-        names = {key: _bare(value) for key, value in self.names.items()}
-        filled = re.sub(r"\{(\w+)\}", lambda m: names.get(m[1], m[1]), factor.text)
+        filled = named_text(factor.text, self.names)
         return formula(filled, latex=self.style.latex)
 
     def bracketed(self, factor: Factor) -> str:
         return self.wrap(self.formula(factor))
 
     def wrap(self, body: str) -> str:
-        simple = re.fullmatch(r"[\w.\\{}^ᵀ⁻¹²³]+|\w+\(.*\)", body)
-        return body if simple else f"({body})"
+        return body if _is_one(body) else f"({body})"
 
     def transposed(self, body: str) -> str:
         mark = self.style.transpose.format("")
@@ -292,9 +313,23 @@ class _Board:
 _LETTERS = "ijklmnopqrstuvwxyzabcdefghIJKLMNOPQRSTUVWXYZABCDEFGH"
 
 
-def _bare(name: str) -> str:
-    """A node's name as one operand: a formula in it is put in brackets."""
-    return name if re.fullmatch(r"[\w.]+", name) else f"({name})"
+def _is_one(body: str) -> bool:
+    """Whether ``body`` is one name, number or call, so that it needs no brackets."""
+    if re.fullmatch(r"[\w.\\{}^ᵀ⁻¹²³]+", body):
+        return True
+    if not (re.match(r"\\?\w+(\{\w+\})?\(", body) and body.endswith(")")):
+        return False
+    depth = 0
+    for place, char in enumerate(body):
+        depth += {"(": 1, ")": -1}.get(char, 0)
+        if char == ")" and depth == 0:
+            return place == len(body) - 1
+    return False
+
+
+def _without(factor: Factor, label: Label) -> Factor:
+    """``factor`` as it is written for one value of ``label`` (only its text is used)."""
+    return Factor(factor.array, tuple(k for k in factor.labels if k != label), factor.text)
 
 
 def _groups(labels: Sequence[Label], factors: Sequence[Factor]) -> dict[Label, Label]:
@@ -330,7 +365,8 @@ def _merged_order(out: list[Label], into: list[Label]) -> list[Label]:
     return merged
 
 
-def _position(index: Index, letters: Mapping[Label, str]) -> str:
+def _position(index: Index, letters: Mapping[Label, str], tables: list[object]) -> str:
+    """The position on one axis; tables are called σ, τ, … in the order in which they come."""
     letter = letters[index.label]
     if index.at is None:
         return letter
@@ -339,109 +375,7 @@ def _position(index: Index, letters: Mapping[Label, str]) -> str:
             return str(index.at.start)
         head = letter if index.at.step == 1 else f"{index.at.step}{letter}"
         return f"{head}+{index.at.start}" if index.at.start else head
-    return f"σ({letter})"
-
-
-# --- formulas -----------------------------------------------------------------------------
-
-_SUPER = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
-_GREEK = frozenset(
-    {"alpha", "beta", "gamma", "delta", "epsilon", "eta", "theta", "kappa", "lambda", "mu", "nu"}
-    | {"xi", "pi", "rho", "sigma", "tau", "phi", "chi", "psi", "omega"}
-)
-_FUNCTIONS = {"log", "exp", "sin", "cos", "tan", "sinh", "cosh", "tanh", "det", "max", "min"}
-
-
-def formula(source: str, *, latex: bool = False) -> str:
-    r"""A formula as it is written on the board.
-
-    >>> formula("1 - h**2"), formula("-y / (y @ p)")
-    ('1 − h²', '−y / (y p)')
-    >>> print(formula("lam * sqrt(x1)", latex=True))
-    \lambda\,\sqrt{x_{1}}
-    """
-    try:
-        tree = ast.parse(source, mode="eval").body
-    except SyntaxError:
-        return source
-    return (_latex_of if latex else _text_of)(tree, 0)
-
-
-def _level(node: ast.expr) -> int:
-    if isinstance(node, ast.BinOp):
-        return {ast.Add: 1, ast.Sub: 1, ast.Pow: 4}.get(type(node.op), 2)
-    return 3 if isinstance(node, ast.UnaryOp) else 5
-
-
-def _text_of(node: ast.expr, level: int) -> str:
-    mine = _level(node)
-    match node:
-        case ast.BinOp(left, ast.Pow(), ast.Constant(int(n))):
-            body = _text_of(left, 5) + str(n).translate(_SUPER)
-        case ast.BinOp(left, ast.Pow(), ast.UnaryOp(ast.USub(), ast.Constant(int(n)))):
-            body = _text_of(left, 5) + f"-{n}".translate(_SUPER)
-        case ast.BinOp(left, op, right):
-            mark = {
-                ast.Add: " + ",
-                ast.Sub: " − ",
-                ast.Mult: " ",
-                ast.MatMult: " ",
-                ast.Div: " / ",
-                ast.Pow: "^",
-            }.get(type(op), " ? ")
-            body = _text_of(left, mine) + mark + _text_of(right, mine + 1)
-        case ast.UnaryOp(ast.USub(), operand):
-            body = "−" + _text_of(operand, 2)
-        case ast.Attribute(value, "T"):
-            body = _text_of(value, 5) + "ᵀ"
-        case ast.Call(func, args):
-            body = f"{ast.unparse(func)}({', '.join(_text_of(arg, 0) for arg in args)})"
-        case ast.Constant(value) if isinstance(value, (int, float)):
-            body = f"{value:.6g}"
-        case _:
-            body = ast.unparse(node)
-    return f"({body})" if mine < level else body
-
-
-def _latex_of(node: ast.expr, level: int) -> str:
-    mine = _level(node)
-    match node:
-        case ast.BinOp(left, ast.Div(), right):
-            return rf"\frac{{{_latex_of(left, 0)}}}{{{_latex_of(right, 0)}}}"
-        case ast.BinOp(left, ast.Pow(), right):
-            body = f"{_latex_of(left, 5)}^{{{_latex_of(right, 0)}}}"
-        case ast.BinOp(left, op, right):
-            mark = {ast.Add: " + ", ast.Sub: " - ", ast.Mult: r"\,", ast.MatMult: r"\,"}.get(
-                type(op), r"\ ?\ "
-            )
-            body = _latex_of(left, mine) + mark + _latex_of(right, mine + 1)
-        case ast.UnaryOp(ast.USub(), operand):
-            body = "-" + _latex_of(operand, 2)
-        case ast.Attribute(value, "T"):
-            body = _latex_of(value, 5) + r"^\top"
-        case ast.Call(ast.Name("sqrt"), [arg]):
-            return rf"\sqrt{{{_latex_of(arg, 0)}}}"
-        case ast.Call(ast.Name(name), args):
-            head = f"\\{name}" if name in _FUNCTIONS else rf"\operatorname{{{_escape(name)}}}"
-            body = f"{head}({', '.join(_latex_of(arg, 0) for arg in args)})"
-        case ast.Name(name):
-            body = _latex_name(name)
-        case ast.Constant(value) if isinstance(value, (int, float)):
-            body = f"{value:.6g}"
-        case _:
-            body = rf"\mathrm{{{_escape(ast.unparse(node))}}}"
-    return f"({body})" if mine < level else body
-
-
-def _escape(name: str) -> str:
-    return name.replace("_", r"\_")
-
-
-def _latex_name(name: str) -> str:
-    head, number = re.fullmatch(r"(.*?)_?(\d*)", name).groups()  # type: ignore[union-attr]  # always matches
-    head = {"lam": "lambda"}.get(head, head)
-    if head in _GREEK:
-        head = "\\" + head
-    elif len(head) > 1:
-        head = rf"\mathrm{{{_escape(head)}}}"
-    return f"{head}_{{{number}}}" if number else head
+    place = next((k for k, table in enumerate(tables) if table is index.at), len(tables))
+    if place == len(tables):
+        tables.append(index.at)
+    return f"{'στρπφψ'[place % 6]}({letter})"
