@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from graphengine.errors import RuleError, ShapeError, ValuesError
 from graphengine.jacobian.composition import compose, merge
 from graphengine.jacobian.contraction import DEFAULT_LIMIT, guard, human
+from graphengine.jacobian.formulas import named_text
 from graphengine.jacobian.notation import latex, text
 from graphengine.jacobian.patterns import bytes_needed, matrix, sparse_product
 from graphengine.jacobian.products import pull
@@ -279,6 +280,17 @@ class Jacobian:
         return self.plus(-other)
 
     # --- on the board -------------------------------------------------------------------
+
+    def named(self, names: Mapping[str, str]) -> Jacobian:
+        """The same Jacobian with the op's arguments called ``names`` for good, in products too."""
+        terms = tuple(
+            replace(
+                part,
+                factors=tuple(f._replace(text=named_text(f.text, names)) for f in part.factors),
+            )
+            for part in self.terms
+        )
+        return Jacobian(self.out_shape, self.in_shape, terms)
 
     def text(self, names: Mapping[str, str] | None = None, layout: Layout = "numerator") -> str:
         """What is written on the board, such as ``I₃ ⊗ xᵀ`` or ``diag(p) − p pᵀ``.

@@ -328,6 +328,13 @@ def _summed(part: Term, limit: int) -> Term:
             place = [factor.labels.index(k) for k in other.labels]
             with np.errstate(invalid="ignore", over="ignore"):
                 array = times(other.array, factor.array.transpose(place))
-            merged[key] = Factor(array, other.labels)
+            merged[key] = Factor(array, other.labels, _product_text(other, factor))
     sizes = {label: part.sizes[label] for label in part.labels}
     return Term(part.out, part.into, sizes, tuple(merged.values()), part.coef)
+
+
+def _product_text(left: Factor, right: Factor) -> str:
+    """The text of two factors multiplied entry by entry; none where one has none."""
+    known = left.text and right.text and left.labels == right.labels
+    short = len(left.text) + len(right.text) < 200  # a deep chain is not to be read
+    return f"({left.text}) * ({right.text})" if known and short else ""
