@@ -99,26 +99,31 @@ def compare(
 ) -> Comparison:
     """The largest relative error of the entries of ``claimed``, and the entry that has it.
 
-    An entry's error is its difference from the reference, divided by the larger of
+    An entry's error is its difference from the reference, divided by the largest of
 
-        |reference|    and
+        |reference|,    |claimed|    and
         (ROUNDING · contributions + SPILL · largest contribution + noise) / tolerance
 
     so that it is above ``tolerance`` exactly when the difference is more than ``tolerance`` of the
-    reference and more than the rounding that is allowed.  Where nothing cancels this is the
-    plain relative error, at any scale; where contributions cancel, rounding *of the
-    contributions* is allowed, and ``noise``, the rounding that was measured.  An entry that is
-    not finite has an infinite error.  ``shape`` and ``layout`` are those of the claim as it was
-    written, for the index of the worst entry.
+    larger number and more than the rounding that is allowed.  Where nothing cancels this is the
+    plain relative error, at any scale: 2 for a wrong sign, 1 for what is missing or should not be
+    there.  Where contributions cancel, rounding *of the contributions* is allowed, and ``noise``,
+    the rounding that was measured.  An entry that is not finite has an infinite error.
+
+    Of the entries with the largest error the one with the largest difference is shown, with its
+    index in the claim as it was written: ``shape`` and ``layout`` are those of the claim.
     """
     if claimed.size == 0:
         return Comparison(0.0, None)
     with np.errstate(all="ignore"):
         gap = np.abs(claimed - reference)
         allowed = ROUNDING * contributions + SPILL * np.max(contributions) + noise
-        error = np.where(gap == 0, 0.0, gap / np.maximum(np.abs(reference), allowed / tolerance))
-    error = np.where(np.isfinite(claimed), error, np.inf)
-    row, col = np.unravel_index(int(np.argmax(error)), error.shape)
+        larger = np.maximum(np.abs(reference), np.abs(claimed))
+        error = np.where(gap == 0, 0.0, gap / np.maximum(larger, allowed / tolerance))
+    finite = np.isfinite(claimed)
+    error = np.where(finite, error, np.inf)
+    shown = np.where(error >= np.max(error), np.where(finite, gap, np.inf), -1.0)
+    row, col = np.unravel_index(int(np.argmax(shown)), error.shape)
     m, n = error.shape
     flat = row * n + col if layout == "numerator" else col * m + row
     index = np.unravel_index(flat, error.shape if shape is None else shape)

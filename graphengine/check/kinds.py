@@ -144,4 +144,4 @@ def _classes(label: Node) -> int:
             others = [arg.shape for place, arg in enumerate(node.args) if place not in taken]
             axis = getattr(node.op, "axis", -1)
             bounds += [shape[-1 if axis is None else axis] for shape in others if shape]
-    return min(bounds, default=3)
+    return max(1, min(bounds, default=3))
