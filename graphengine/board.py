@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from graphengine.errors import GraphEngineError
+from graphengine.errors import GraphEngineError, GraphError
+from graphengine.jacobian import Jacobian, Layout
 from graphengine.node import Node
-from graphengine.jacobian import Layout
 from graphengine.ops.base import Array
 from graphengine.run import Run
 
-__all__ = ["EdgeRow", "NodeRow", "edge_rows", "node_rows", "notation", "short"]
+__all__ = ["EdgeRow", "NodeRow", "edge_jacobians", "edge_rows", "node_rows", "notation", "short"]
 
 
 class NodeRow(NamedTuple):
@@ -35,8 +34,8 @@ class EdgeRow(NamedTuple):
     nonzeros: int
 
 
-def node_rows(run: Run, wrt: Iterable[str] | None = None) -> list[NodeRow]:
-    """All nodes, or the result and those named in ``wrt``.
+def node_rows(run: Run, wrt: Iterable[str] | None = None, *, every: bool = False) -> list[NodeRow]:
+    """The named nodes (all of them with ``every``), or the result and those named in ``wrt``.
 
     The gradient is None where the result has more than one entry, or there is no result.
     """
@@ -45,7 +44,7 @@ def node_rows(run: Run, wrt: Iterable[str] | None = None) -> list[NodeRow]:
         top = graph.result_node
     except GraphEngineError:
         top = None
-    kept = None if wrt is None else [*(graph[name] for name in wrt), top]
+    kept = None if wrt is None else {*(graph[name] for name in wrt), top}
     return [
         NodeRow(
             node.name,
@@ -55,20 +54,45 @@ def node_rows(run: Run, wrt: Iterable[str] | None = None) -> list[NodeRow]:
             run.gradient(node) if top is not None and top.size == 1 else None,
         )
         for node in graph
-        if kept is None or node in kept
+        if (every or node.named if kept is None else node in kept)
     ]
 
 
-def edge_rows(run: Run, layout: Layout = "numerator") -> list[EdgeRow]:
-    """All edges, in the order of the children."""
+def edge_rows(run: Run, layout: Layout = "numerator", *, every: bool = False) -> list[EdgeRow]:
+    """The edges between named nodes, in the order of the children.
+
+    Unnamed nodes in between belong to the edge: its Jacobian is their product.  With ``every``
+    each edge of the graph has a row of its own.
+    """
     rows = []
     for child in run.graph:
-        for parent in child.parents:
-            jacobian = run.local(child, parent)
+        if child.op is None or not (every or child.named):
+            continue
+        for parent, jacobian in edge_jacobians(run, child, every=every).items():
             shape = jacobian.shape if layout == "numerator" else jacobian.shape[::-1]
-            text = notation(run, child, parent, layout=layout)
+            text = jacobian.text(layout=layout)
             rows.append(EdgeRow(child.name, parent.name, text, shape, jacobian.nnz))
     return rows
+
+
+def edge_jacobians(run: Run, child: Node, *, every: bool = False) -> dict[Node, Jacobian]:
+    """The Jacobians of ``child`` with respect to its parents, with the nodes' names in them.
+
+    Unnamed parents are passed through to the named ones (not with ``every``).
+    """
+    found: dict[Node, Jacobian] = {}
+    inner: dict[Node, Jacobian] = {child: Jacobian.identity(child.shape)}
+    while inner:
+        node = max(inner, key=lambda one: one.number)  # children before their parents
+        above = inner.pop(node)
+        for place, arg in enumerate(node.args):
+            if not isinstance(arg, Node):
+                continue
+            local = run.rule(node, place).named(_names(node))
+            part = local if node is child else above.compose(local, run.limit)
+            into = found if every or arg.named or arg.op is None else inner
+            into[arg] = into[arg] + part if arg in into else part
+    return dict(sorted(found.items(), key=lambda one: one[0].number))
 
 
 def notation(
@@ -81,22 +105,29 @@ def notation(
 ) -> str:
     """The Jacobian of an edge as it is written on the board, with the nodes' own names.
 
+    An edge leads from a node to one of its parents, or through unnamed nodes to a named one.
+    Raises :class:`GraphError` where there is no such edge.
+
     >>> import graphengine as ge
     >>> g = ge.Graph()
     >>> x, W = g.input("x", (2,)), g.parameter("W", (3, 2))
-    >>> z = g.node("z", W @ x)
+    >>> z, r = g.node("z", W @ x), g.node("r", ge.sum(W**2))
     >>> run = g.run({"x": [1.0, 2.0], "W": [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]})
     >>> notation(run, "z", "W"), notation(run, "z", "x", layout="denominator")
     ('I₃ ⊗ xᵀ', 'Wᵀ')
+    >>> notation(run, "r", "W")
+    '2 vec(W)ᵀ'
     """
     node, source = run.graph[child], run.graph[parent]
-    names = _names(node)
-    parts = []
-    for place, arg in enumerate(node.args):
-        if arg is source:
-            jacobian = run.rule(node, place)
-            parts.append(jacobian.latex(names, layout) if latex else jacobian.text(names, layout))
-    return " + ".join(parts)
+    edges = edge_jacobians(run, node, every=source in node.parents)
+    if source not in edges:
+        raise GraphError(
+            f"edge {node.name} <- {source.name}",
+            expected=f"a parent of {node.name!r} ({', '.join(p.name for p in edges) or 'none'})",
+            got=repr(source.name),
+        )
+    jacobian = edges[source]
+    return jacobian.latex(layout=layout) if latex else jacobian.text(layout=layout)
 
 
 def _names(node: Node) -> dict[str, str]:
@@ -105,7 +136,7 @@ def _names(node: Node) -> dict[str, str]:
     names = {"out": _called(node)}
     if not node.op.variadic:
         for argument, arg in zip(node.op.arguments, node.args, strict=True):
-            names[argument] = _called(arg) if isinstance(arg, Node) else _number(arg)
+            names[argument] = _called(arg) if isinstance(arg, Node) else _constant(arg)
     return names
 
 
@@ -115,7 +146,7 @@ def _called(node: Node) -> str:
     return node.formula
 
 
-def _number(array: Array) -> str:
+def _constant(array: Array) -> str:
     return f"{float(array):.6g}" if array.ndim == 0 else "c"
 
 
@@ -127,14 +158,14 @@ def short(array: Array, width: int = 40) -> str:
     ('[[1, 0.25], [3, 4]]', '[0, 1, 2, …, 997, 998, 999]')
     """
     if array.ndim == 0:
-        return f"{float(array):.6g}"
+        return f"{float(array) + 0.0:.6g}"
     if array.size <= 64:
         whole = _nested(array.tolist())
         if len(whole) <= width:
             return whole
     flat = array.ravel()
     for count in (3, 2, 1):
-        ends = [f"{value:.4g}" for value in (*flat[:count], *flat[-count:])]
+        ends = [_number(value) for value in (*flat[:count], *flat[-count:])]
         text = "[" * array.ndim + ", ".join(ends[:count]) + ", …, " + ", ".join(ends[count:])
         text += "]" * array.ndim
         if len(text) <= width:
@@ -145,4 +176,8 @@ def short(array: Array, width: int = 40) -> str:
 def _nested(values: Any) -> str:
     if isinstance(values, Sequence):
         return "[" + ", ".join(map(_nested, values)) + "]"
-    return f"{values:.4g}" if math.isfinite(values) else str(values)
+    return _number(values)
+
+
+def _number(value: float) -> str:
+    return f"{value + 0.0:.4g}"  # + 0.0: no minus before a zero

@@ -59,10 +59,13 @@ def main() -> None:
 @click.option("--values", type=FILE, help="The point: a YAML file (name: numbers) or an .npz file.")
 @click.option("--wrt", default="", help="Names of nodes, separated by commas: show these alone.")
 @click.option("--layout", type=click.Choice(["numerator", "denominator"]), default="numerator")
+@click.option("--all", "every", is_flag=True, help="Show unnamed nodes too.")
 @click.option("--seed", default=0, show_default=True, help="For a point drawn at random.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @_reads_files
-def run(spec: Path, values: Path | None, wrt: str, layout: Any, seed: int, *, as_json: bool) -> int:
+def run(
+    spec: Path, values: Path | None, wrt: str, layout: Any, seed: int, *, every: bool, as_json: bool
+) -> int:
     """Evaluate SPEC forward and backward at one point.
 
     The point is --values, else the values in the file, else one drawn at random.
@@ -72,8 +75,8 @@ def run(spec: Path, values: Path | None, wrt: str, layout: Any, seed: int, *, as
     loaded = _load(spec)
     names = [name.strip() for name in wrt.split(",") if name.strip()] or None
     point, origin = _point(loaded, values, seed)
-    nodes = board.node_rows(point, names)
-    edges = board.edge_rows(point, layout)
+    nodes = board.node_rows(point, names, every=every)
+    edges = board.edge_rows(point, layout, every=every)
     if names is not None:
         edges = [row for row in edges if row.parent in names]
     if as_json:
@@ -107,8 +110,10 @@ def check(spec: Path, submission: Path | None, points: int, seed: int, *, as_jso
         return report.exit_status
     if submission is None:
         point, origin = _point(loaded, None, seed)
-        _print(*_tables(loaded, origin, board.node_rows(point), board.edge_rows(point)))
-    _print(report)
+        tables = _tables(loaded, origin, board.node_rows(point), board.edge_rows(point))
+        _print(*tables, "", report)
+    else:
+        _print(report)
     return report.exit_status
 
 
@@ -235,5 +240,7 @@ def _print(*parts: RenderableType) -> None:
     from graphengine.tables import console  # noqa: PLC0415 (heavy)
 
     out = console()
-    for part in parts:
+    for place, part in enumerate(parts):
+        if place:
+            out.print()
         out.print(part)

@@ -100,13 +100,13 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
     >>> nearest("sofmax", ["softmax", "sum"])
     "did you mean 'softmax'?"
+    >>> nearest("tahn", ["tan", "tanh"])
+    "did you mean 'tanh'?"
     """
     names = list(known)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-    if not close:
-        folded = {other.lower(): other for other in names}
-        if name.lower() in folded:
-            close = [folded[name.lower()]]
+    letters = sorted(name.lower())
+    close = [other for other in names if sorted(other.lower()) == letters]
+    close = close or difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     return f"did you mean {close[0]!r}?" if close else ""
 
 

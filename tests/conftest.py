@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import os
 
-from hypothesis import HealthCheck, settings
+# Before NumPy is imported: the matrices of tests are small, and threads that wait for each other
+# make them many times slower on a machine that has other work.
+for _library in ("OMP", "OPENBLAS", "MKL"):
+    os.environ.setdefault(f"{_library}_NUM_THREADS", "1")
+
+from hypothesis import HealthCheck, settings  # noqa: E402 (after the settings above)
 
 settings.register_profile(
     "graphengine",

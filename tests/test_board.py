@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 import graphengine as ge
 from graphengine import board
+from graphengine.errors import GraphError
 
 
 @pytest.fixture
@@ -19,8 +22,9 @@ def run() -> ge.Run:
 
 
 def test_all_nodes_stand_in_order_with_values_and_gradients(run: ge.Run) -> None:
-    rows = board.node_rows(run)
+    rows = board.node_rows(run, every=True)
     assert [row.name for row in rows] == [node.name for node in run.graph]
+    assert [row.name for row in board.node_rows(run)] == ["x", "W", "h", "q", "J"]
     by_name = {row.name: row for row in rows}
     assert by_name["x"].formula == "input"
     assert by_name["h"].formula == "tanh(W @ x)"
@@ -46,14 +50,40 @@ def test_no_gradient_without_a_single_number_as_result() -> None:
     assert board.node_rows(h.run({"x": [1.0, 2.0]}))[0].gradient is None
 
 
+def edges(run: ge.Run, **options: Any) -> dict[tuple[str, str], board.EdgeRow]:
+    return {(row.child, row.parent): row for row in board.edge_rows(run, **options)}
+
+
 def test_edges_have_the_notation_of_the_board(run: ge.Run) -> None:
-    edges = {(row.child, row.parent): row for row in board.edge_rows(run)}
-    edge = edges["h.1", "W"]
+    found = edges(run, every=True)
+    edge = found["h.1", "W"]
     assert (edge.notation, edge.shape, edge.nonzeros) == ("I₃ ⊗ xᵀ", (3, 6), 6)
-    assert edges["h", "h.1"].notation == "diag(1 − h²)"
-    assert edges["q", "h"].notation == "diag(h) + diag(h)"
-    flipped = {(row.child, row.parent): row for row in board.edge_rows(run, "denominator")}
+    assert found["h", "h.1"].notation == "diag(1 − h²)"
+    assert found["J.2", "W"].notation == "2 diag(W)"
+    flipped = edges(run, every=True, layout="denominator")
     assert (flipped["h.1", "W"].notation, flipped["h.1", "W"].shape) == ("I₃ ⊗ x", (6, 3))
+
+
+def test_unnamed_nodes_belong_to_the_edge_that_they_are_on(run: ge.Run) -> None:
+    found = edges(run)
+    assert {child for child, _ in found} == {"h", "q", "J"}
+    assert found["h", "W"].notation == "diag(1 − h²) ⊗ xᵀ"
+    assert found["h", "x"].notation == "diag(1 − h²) W"
+    assert found["J", "W"].notation == "2 vec(W)ᵀ"
+    assert found["J", "h"].notation == "1₃ᵀ"
+
+
+def test_edge_jacobians_chain_to_those_of_the_run(run: ge.Run) -> None:
+    of_J = board.edge_jacobians(run, run.graph["J"])
+    of_h = board.edge_jacobians(run, run.graph["h"])
+    h, W = run.graph["h"], run.graph["W"]
+    total = of_J[W] + of_J[h] @ of_h[W]
+    assert np.allclose(total.toarray(), run.jacobian("J", "W").toarray(), rtol=1e-14)
+
+
+def test_no_such_edge(run: ge.Run) -> None:
+    with pytest.raises(GraphError, match=r"edge J <- x: expected a parent of 'J' \(W, h\)"):
+        board.notation(run, "J", "x")
 
 
 def test_latex(run: ge.Run) -> None:

@@ -98,7 +98,8 @@ class TestRun:
         result = call("run", net)
         assert result.exit_code == 0, result.output
         assert "random point (seed 0)" in result.output
-        assert "h <- h.1" in result.output
+        assert "h <- W" in result.output
+        assert "h <- h.1" in call("run", net, "--all").output
 
     def test_values_from_yaml_and_npz(self, net: Path) -> None:
         W = [[0.1, 0.2], [0.3, 0.4], [0.5, 0.6]]
@@ -126,7 +127,7 @@ class TestRun:
     def test_denominator_layout(self, net: Path) -> None:
         data = json.loads(call("run", net, "--layout", "denominator", "--json").stdout)
         shapes = {(edge["child"], edge["parent"]): edge["shape"] for edge in data["edges"]}
-        assert shapes["h.1", "W"] == [6, 3]
+        assert shapes["h", "W"] == [6, 3]
 
     def test_numbers_that_json_lacks_become_text(self, net: Path) -> None:
         path = net.parent / "log.yaml"
