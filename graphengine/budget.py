@@ -9,10 +9,14 @@ from dataclasses import dataclass
 from graphengine.errors import TooLargeError
 from graphengine.ops.base import Op, Shape
 
-__all__ = ["DEFAULT_WORK", "MAX_AXES", "Budget", "readable", "work"]
+__all__ = ["MAX_AXES", "Budget", "readable", "work"]
 
-DEFAULT_WORK = 100_000_000_000
-"""Multiplications that the formulas of one file may ask for (some minutes at worst)."""
+WORK = 20_000_000_000
+"""Multiplications that the formulas of one graph may ask for (some seconds at worst)."""
+CONSTANT_BYTES = 256 << 20
+"""Bytes of the arrays that formulas make of numbers alone, when they are read."""
+CONSTANT_WORK = 2_000_000_000
+"""Multiplications for those."""
 MAX_AXES = 26
 """Axes that an array may have: one index letter for each."""
 
@@ -22,37 +26,50 @@ _FACTORISATIONS = frozenset({"inv", "det", "logdet", "logdet_pd", "cholesky", "s
 
 @dataclass
 class Budget:
-    """What is left of the bytes and the work that a caller allows."""
+    """What is left of the bytes and the work that a caller allows, for the values of nodes and
+    (tighter, for they are computed at once) for arrays made of numbers alone.
+    """
 
     bytes: int
-    work: int = DEFAULT_WORK
+    work: int = WORK
+    constant_bytes: int = CONSTANT_BYTES
+    constant_work: int = CONSTANT_WORK
 
-    def array(self, where: str, shape: Shape) -> None:
+    def array(self, where: str, shape: Shape, *, constant: bool = False) -> None:
         """Take a float64 array of ``shape``; :class:`TooLargeError` if it does not fit."""
         if len(shape) > MAX_AXES:
             raise TooLargeError(
                 where, expected=f"at most {MAX_AXES} axes", got=f"{len(shape)} axes"
             )
         size = 8 * math.prod(shape)
-        if size > self.bytes:
+        left = min(self.bytes, self.constant_bytes) if constant else self.bytes
+        if size > left:
+            what = "arrays made of numbers alone" if constant else "arrays"
             raise TooLargeError(
                 where,
-                expected=f"arrays that fit in the {readable(self.bytes)} left of the limit",
+                expected=f"{what} that fit in the {readable(left)} left of the limit",
                 got=f"shape {shape}: {readable(size)}",
             )
         self.bytes -= size
+        if constant:
+            self.constant_bytes -= size
 
-    def op(self, where: str, op: Op, shapes: Sequence[Shape], shape: Shape) -> None:
+    def op(
+        self, where: str, op: Op, shapes: Sequence[Shape], shape: Shape, *, constant: bool = False
+    ) -> None:
         """Take the value of ``op`` on arguments of ``shapes``, and the work of computing it."""
-        self.array(where, shape)
+        self.array(where, shape, constant=constant)
         cost = work(op, shapes, shape)
-        if cost > self.work:
+        left = min(self.work, self.constant_work) if constant else self.work
+        if cost > left:
             raise TooLargeError(
                 where,
-                expected=f"at most {self.work:.1e} more multiplications",
+                expected=f"at most {left:.1e} more multiplications",
                 got=f"{cost:.1e} for arguments of shapes {' and '.join(map(str, shapes))}",
             )
         self.work -= cost
+        if constant:
+            self.constant_work -= cost
 
 
 def work(op: Op, shapes: Sequence[Shape], shape: Shape) -> int:

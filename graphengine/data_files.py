@@ -56,9 +56,12 @@ def inside(folder: Path, name: str, where: str) -> Path:
         raise SpecError(where, expected="a file in the spec's folder", got=repr(name), hint=hint)
     try:
         if not path.is_file():
-            beside = [one.name for one in base.iterdir()] if base.is_dir() else []
-            got = f"{name!r}, which is not there" if not path.exists() else f"{name!r}, no file"
-            raise SpecError(where, expected="a file", got=got, hint=nearest(name, beside))
+            if path.exists():
+                raise SpecError(where, expected="a file", got=f"{name!r}, which is none")
+            there = path.parent.iterdir() if path.parent.is_dir() else ()
+            names = [one.relative_to(base).as_posix() for one in there]
+            got = f"{name!r}, which is not there"
+            raise SpecError(where, expected="a file", got=got, hint=nearest(name, names))
     except OSError as error:
         got = error.strerror or "an error"
         raise SpecError(where, expected="a file that can be read", got=got.lower()) from None
@@ -148,7 +151,10 @@ def read_npy(file: IO[bytes], size: int, where: str) -> Array:
     The header is read first: :class:`SpecError` for what is no array of real numbers, or where
     the header promises more than there is; never unpickles.
     """
-    version = npy.read_magic(file)
+    try:
+        version = npy.read_magic(file)
+    except ValueError:
+        raise SpecError(where, expected="an .npy file", got="other data") from None
     if version == (1, 0):
         shape, fortran, dtype = npy.read_array_header_1_0(file)
     elif version == (2, 0):

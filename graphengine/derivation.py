@@ -244,7 +244,7 @@ def check_claim(claim: Claim, graph: Graph) -> None:
             raise SpecError(
                 claim.place,
                 expected="a claim about two nodes",
-                got=f"{claim.name!r}, where {name!r} is none",
+                got=f"{claim.name!r}, where {name!r} is no node",
                 hint=f"write {of}/{wrt}" if plain else nearest(name, graph.named),
             )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import math
 import operator
 import typing
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from graphengine.budget import Budget
-from graphengine.errors import FormulaError, GraphEngineError, ShapeError, nearest
+from graphengine.errors import FormulaError, GraphEngineError, ShapeError, nearest, plural
 from graphengine.graph import Graph, Node
 from graphengine.ops import OpFunction
 from graphengine.ops.base import Array, Op, as_value
@@ -155,10 +156,7 @@ class Evaluator:
 
     def value(self, node: ast.expr) -> Any:
         """What a part of the formula stands for."""
-        part = _PARTS.get(type(node))
-        if part is None:
-            raise self.error(node, "a number, a name or a function", self.shown(node))
-        return part(self, node)
+        return _PARTS[type(node)](self, node)
 
     def constant(self, node: ast.Constant) -> Any:
         """A number; True, False and None, which are for parameters."""
@@ -171,9 +169,7 @@ class Evaluator:
 
     def compared(self, node: ast.Compare) -> Value:
         """1 where the comparison holds, else 0."""
-        name = _COMPARISONS.get(type(node.ops[0]))
-        if name is None:
-            raise self.error(node, "a comparison", type(node.ops[0]).__name__)
+        name = _COMPARISONS[type(node.ops[0])]
         args = self.operand(node.left), self.operand(node.comparators[0])
         return self.applied(self.op(name, node), args, node)
 
@@ -198,7 +194,9 @@ class Evaluator:
             node,
             "a known name",
             repr(node.id),
-            nearest(node.id, [*self.names, *CONSTANTS]) or nearest(node.id, self.functions),
+            nearest(node.id, [*self.names, *CONSTANTS])
+            or nearest(node.id, self.functions)
+            or f"known are {', '.join([*self.names][:12])}",
         )
 
     def binary(self, node: ast.BinOp) -> Any:
@@ -209,9 +207,7 @@ class Evaluator:
         left: Any = self.operand(chain[-1].left)
         for one in reversed(chain):
             right = self.operand(one.right)
-            name = _BINARY.get(type(one.op))
-            if name is None:
-                raise self.error(one, "one of + - * / ** @", type(one.op).__name__)
+            name = _BINARY[type(one.op)]
             products = name == "matmul"
             if isinstance(left, (int, float)) and isinstance(right, (int, float)) and not products:
                 left = self.arithmetic(name, left, right, one)
@@ -224,8 +220,6 @@ class Evaluator:
         found = self.operand(node.operand)
         if isinstance(node.op, ast.UAdd):
             return found
-        if not isinstance(node.op, ast.USub):
-            raise self.error(node, "a sign + or -", type(node.op).__name__)
         if isinstance(found, (int, float)):
             return -found
         return self.applied(self.op("negative", node), (found,), node)
@@ -302,14 +296,23 @@ class Evaluator:
             first, rest = first[: len(op.arguments)], first[len(op.arguments) :]
         elif first and isinstance(first[0], (ast.List, ast.Tuple)):
             first, rest = first[0].elts, first[1:]
+        fields = [field.name for field in dataclasses.fields(op)]  # type: ignore[arg-type]  # each is
+        if len(rest) > len(fields):
+            takes = (*op.arguments, *fields)
+            raise self.error(
+                node, f"{plural(len(takes), 'argument')} ({', '.join(takes)})", str(len(node.args))
+            )
         parameters: dict[str, Any] = {}
         for keyword in node.keywords:
-            if keyword.arg is None or keyword.arg in op.arguments:
+            assert keyword.arg is not None
+            if keyword.arg in op.arguments:
                 raise self.error(
                     keyword.value,
                     f"{name}({', '.join(op.arguments)}, …), arguments by their place",
                     f"{keyword.arg}=",
                 )
+            if keyword.arg in parameters:
+                raise self.error(keyword.value, f"{keyword.arg}= once", f"{keyword.arg}= again")
             parameters[keyword.arg] = self.parameter(keyword.value)
         places = tuple(self.parameter(one) for one in rest)
         args = [self.operand(one) for one in first]
@@ -344,11 +347,11 @@ class Evaluator:
         if any(size < 0 for size in shape):
             raise self.error(node, "sizes from 0", str(min(shape)))
         if name != "eye":
-            self.budget.array(self.formula.part(node), shape)
+            self.budget.array(self.formula.part(node), shape, constant=True)
             return np.ones(shape) if name == "ones" else np.zeros(shape)
         if len(shape) not in {1, 2}:
             raise self.error(node, "eye(n) or eye(n, m)", f"{len(shape)} sizes")
-        self.budget.array(self.formula.part(node), (shape[0], shape[-1]))
+        self.budget.array(self.formula.part(node), (shape[0], shape[-1]), constant=True)
         return np.eye(shape[0], shape[-1])
 
     def applied(self, op: Op, args: Sequence[Value], node: ast.AST) -> Value:
@@ -356,8 +359,9 @@ class Evaluator:
         shapes = [arg.shape if isinstance(arg, Node) else np.shape(arg) for arg in args]
         self.guarded(node, op.check_arity, len(args))
         shape = self.guarded(node, op.shape, *shapes)
-        self.budget.op(self.formula.part(node), op, shapes, shape)
-        if any(isinstance(arg, Node) for arg in args):
+        made = any(isinstance(arg, Node) for arg in args)
+        self.budget.op(self.formula.part(node), op, shapes, shape, constant=not made)
+        if made:
             return typing.cast("Value", self.guarded(node, self.graph.add, op, args))
         value = self.guarded(node, op.value, *(as_value(arg, "") for arg in args))
         if value.shape != shape:

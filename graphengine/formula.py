@@ -40,6 +40,10 @@ FORMULA_ONLY: Mapping[str, str] = {
 _LIBRARIES = frozenset(
     {"np", "numpy", "jnp", "jax", "torch", "tf", "math", "scipy", "ge", "linalg"}
 )
+_OPERATORS = (
+    *(ast.Add, ast.Sub, ast.Mult, ast.Div, ast.Pow, ast.MatMult, ast.UAdd, ast.USub),
+    *(ast.Gt, ast.Lt, ast.GtE, ast.LtE, ast.Eq, ast.NotEq),
+)
 _ALLOWED = (
     ast.BinOp,
     ast.UnaryOp,
@@ -213,8 +217,13 @@ def _check(formula: Formula) -> None:
         node, depth = stack.pop()
         if depth > MAX_DEPTH:
             raise _too_deep(formula.at(node))
-        if not isinstance(node, _ALLOWED):
-            raise FormulaError(formula.at(node), expected="a formula", got=type(node).__name__)
+        operators = [*getattr(node, "ops", ()), getattr(node, "op", ast.Add())]
+        if isinstance(node, ast.keyword) and node.arg is None:
+            raise FormulaError(formula.at(node), expected="a parameter's name", got="**")
+        if not isinstance(node, _ALLOWED) or not all(isinstance(o, _OPERATORS) for o in operators):
+            raise FormulaError(
+                formula.at(node), expected="a formula", got=f"Python's {type(node).__name__}"
+            )
         if isinstance(node, ast.BinOp):
             stack += [(node.left, depth), (node.right, depth + 1)]
             continue
@@ -234,7 +243,7 @@ def _check(formula: Formula) -> None:
         stack += [
             (child, depth + 1)
             for child in ast.iter_child_nodes(node)
-            if isinstance(child, (ast.expr, ast.keyword))
+            if not isinstance(child, (ast.expr_context, *_OPERATORS))
         ]
 
 
@@ -258,6 +267,8 @@ def _no_attribute(formula: Formula, node: ast.Attribute) -> FormulaError:
     known = [*OPS, "eye", "ones", "zeros", "pi", "e", "inf"]
     if node.attr in {"t", "mT", "H", "transpose"} and not library:
         hint = "the transpose is written .T"
+    elif node.attr in {"dot", "matmul", "mm"} and not library:
+        hint = "a product of matrices is written A @ B"
     elif node.attr == "shape":
         hint = "sizes have letters of their own, under sizes:"
     elif node.attr in known:

@@ -75,6 +75,8 @@ def in_words(hint: Any) -> str:
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if origin in {typing.Union, types.UnionType}:
         return " or ".join(map(in_words, inner))
+    if origin is tuple and inner[-1] is not Ellipsis:
+        return f"a list [{', '.join(map(in_words, inner))}]"
     if origin is tuple:
         return f"a list of {in_words(inner[0]).removeprefix('a ')}s"
     return _WORDS.get(hint, str(hint))

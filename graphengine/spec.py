@@ -17,6 +17,7 @@ from graphengine import data_files, yaml_text
 from graphengine.derivation import Derivation, FormulaDerivation
 from graphengine.errors import GraphEngineError, SpecError, SubmissionError, nearest
 from graphengine.graph import Graph
+from graphengine.jacobian import DEFAULT_LIMIT
 from graphengine.ops import OPS, OpFunction, functions
 from graphengine.ops.base import Array, Op, as_value
 from graphengine.plan import Plan
@@ -43,12 +44,13 @@ class Spec:
         derivation: Derivation | None,
         path: Path | None = None,
         ops: Iterable[type[Op]] = (),
+        limit: int = DEFAULT_LIMIT,
     ) -> None:
         self.graph, self.plan, self.derivation, self.path = graph, plan, derivation, path
         self.name, self.about = graph.name, graph.about
         self.values = dict(values)
         self.sizes: dict[str, int] = dict(plan.sizes) if plan else {}
-        self.ops = tuple(ops)
+        self.ops, self.limit = tuple(ops), limit
 
     def __repr__(self) -> str:
         return f"<Spec {self.name!r}: {len(self.graph)} nodes>"
@@ -104,7 +106,7 @@ class Spec:
         if self.plan is None or all(self.sizes[name] == size for name, size in sizes.items()):
             return self.graph
         wanted = {**self.sizes, **{name: int(size) for name, size in sizes.items()}}
-        return self.plan.build(wanted, self.functions)
+        return self.plan.build(wanted, self.functions, self.limit)
 
     @functools.cached_property
     def free_sizes(self) -> tuple[str, ...]:
@@ -131,8 +133,11 @@ class Spec:
         save(self, Path(path))
 
 
-def load(path: str | Path, *, ops: Iterable[type[Op]] = ()) -> Spec:
-    """Read a spec file.  ``ops`` are ops of the caller's own that its formulas may use.
+def load(path: str | Path, *, ops: Iterable[type[Op]] = (), limit: int = DEFAULT_LIMIT) -> Spec:
+    """Read a spec file.
+
+    ``ops`` are ops of the caller's own that its formulas may use; ``limit`` bounds the bytes of
+    all values of the graph together, and those of the derivation's formulas at one point.
 
     Raises :class:`SpecError`, :class:`FormulaError` and others with ``file:line:column``.
     """
@@ -141,14 +146,15 @@ def load(path: str | Path, *, ops: Iterable[type[Op]] = ()) -> Spec:
     given = tuple(ops)
     reader = Reader(path, root, functions(given))
     plan = reader.plan()
-    graph = plan.build(plan.sizes, reader.functions)
+    graph = plan.build(plan.sizes, reader.functions, limit)
     return Spec(
         graph,
         plan,
         values=reader.values(graph),
-        derivation=reader.derivation(graph),
+        derivation=reader.derivation(graph, limit),
         path=path,
         ops=given,
+        limit=limit,
     )
 
 
@@ -169,7 +175,9 @@ def load_derivation(path: str | Path, spec: Spec) -> Derivation:
             hint="leave derivation: with what stands under it, or check the spec by itself",
         )
     validated(SubmissionFile, root)
-    return derivation_of(root.items["derivation"], spec.graph, spec.sizes, spec.functions)
+    return derivation_of(
+        root.items["derivation"], spec.graph, spec.sizes, spec.functions, spec.limit
+    )
 
 
 def load_values(path: str | Path, spec: Spec) -> dict[str, Array]:

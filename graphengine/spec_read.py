@@ -135,12 +135,12 @@ class Reader:
         """The values of start nodes that the file gives."""
         return values_of(self.section("values"), graph, self.path.parent)
 
-    def derivation(self, graph: Graph) -> FormulaDerivation | None:
+    def derivation(self, graph: Graph, limit: int) -> FormulaDerivation | None:
         """The derivation that the file gives, checked against ``graph``."""
         found = self.root.items.get("derivation")
         if self.file.derivation is None or found is None:
             return None
-        return derivation_of(found, graph, self.file.sizes, self.functions)
+        return derivation_of(found, graph, self.file.sizes, self.functions, limit)
 
 
 def _parse(item: Scalar) -> Formula:
@@ -295,7 +295,11 @@ def _length(row: Any) -> str:
 
 
 def derivation_of(
-    item: Item, graph: Graph, sizes: Mapping[str, int], known: Mapping[str, OpFunction]
+    item: Item,
+    graph: Graph,
+    sizes: Mapping[str, int],
+    known: Mapping[str, OpFunction],
+    limit: int,
 ) -> FormulaDerivation:
     """The derivation that a mapping (already checked) gives, its names those of ``graph``."""
     assert isinstance(item, yaml_text.Mapping)
@@ -310,7 +314,7 @@ def derivation_of(
                 formulas[name] = _parse(text)
     layout: Any = item.items["layout"].plain if "layout" in item.items else "numerator"
     found = FormulaDerivation(
-        parts["claims"], parts["let"], layout=layout, places=places, functions=known
+        parts["claims"], parts["let"], layout=layout, places=places, functions=known, limit=limit
     )
     found.check(graph, sizes)
     return found

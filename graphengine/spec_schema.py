@@ -246,7 +246,7 @@ def _shown(item: Item) -> str:
             return "nothing"
         return item.text[:60] if not isinstance(item.plain, str) else repr(item.text[:60])
     if isinstance(item, Mapping):
-        return "a mapping"
+        return "a mapping" if item.items else "an empty mapping"
     return "a list" if item.items else "an empty list"
 
 
@@ -254,10 +254,15 @@ def _hint(kind: str, item: Item, expected: str) -> str:
     text = item.text if isinstance(item, Scalar) else ""
     if kind == "list_type" and text:
         return f"write [{text}]"
+    if kind == "literal_error" and text == expected:
+        return "without the quotes"
     if kind == "literal_error" and text:
         return nearest(
             text, [word.strip("'") for word in expected.replace(" or ", ", ").split(", ")]
         )
+    plain = item.plain if isinstance(item, Scalar) else None
+    if isinstance(plain, float) and plain.is_integer():
+        return f"write {int(plain)}"
     if kind in {"int_type", "float_type"} and text[:1].isdigit():
         return "numbers are decimal: digits, a point, and e for powers of ten"
     if kind == "bool_type":

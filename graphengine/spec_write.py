@@ -75,7 +75,7 @@ def _compare(spec: Spec, made: Path) -> None:
     from graphengine.spec import load  # noqa: PLC0415 (which imports this module)
 
     try:
-        found = load(made, ops=spec.ops)
+        found = load(made, ops=spec.ops, limit=spec.limit)
     except GraphEngineError as error:
         where = error.where.replace(str(made), made.name)
         raise _unsayable(

@@ -309,7 +309,7 @@ class _Functions:
         needed = [name for name, claim in claims.items() if claim is not None]
         if not needed:
             raise SubmissionError(
-                str(self.path),
+                f"{self.path}:1:1",
                 expected="functions d<of>_d<wrt>, such as dJ_dW(x, W)",
                 got=f"the functions {', '.join(self.found)}"[:200] if self.found else "none",
             )
@@ -348,7 +348,7 @@ class _Functions:
                     raise self.error(
                         part,
                         "d<of>_d<wrt> with two nodes",
-                        f"{name}, where {other!r} is none",
+                        f"{name}, where {other!r} is no node",
                         near,
                     )
         return None

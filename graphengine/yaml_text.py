@@ -40,7 +40,7 @@ _PROBLEMS = (
         r"mapping values are not allowed here",
         "one ':' in a line",
         "a second one",
-        "text that holds ': ' stands in quotes",
+        "text that holds ': ' stands in quotes, and keys of a mapping start in one column",
     ),
     (
         r"sequence entries are not allowed here",
@@ -61,10 +61,24 @@ _PROBLEMS = (
         "within { } and [ ], text that holds a comma or a bracket stands in quotes",
     ),
     (r"could not find expected ':'", "':' after the key", "none", ""),
+    (
+        r"expected alphabetic or numeric character, but found .*",
+        "YAML",
+        "'*', '&' or '%' by itself",
+        "a formula that starts with a bracket or a quote stands in quotes as a whole",
+    ),
+    (
+        r"found unknown escape character '(.)'",
+        "an escape that YAML has",
+        r"'\\\1'",
+        "in single quotes a backslash is itself",
+    ),
     (r"expected (.*), but found (.*)", r"\1", r"\2", ""),
     (r"found unexpected end of stream", "a quote that closes the text", "none", ""),
 )
 """What PyYAML says of text that is no YAML: expected, got, hint."""
+_OPENED = ("could not find expected ':'", "found unexpected end of stream")
+"""Problems that are shown where the key or the quote starts."""
 _WORDS = {
     "<stream end>": "the end of the file",
     "<scalar>": "text",
@@ -283,13 +297,14 @@ class _Builder:
             while loader.check_event():
                 yield loader.get_event()  # type: ignore[no-untyped-call]  # PyYAML's stubs
         except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark or error.context_mark
-            line, column = (mark.line, mark.column) if mark else (loader.line, loader.column)
             problem = error.problem or error.context or "something else"
+            mark = error.context_mark if problem in _OPENED else error.problem_mark
+            line, column = (mark.line, mark.column) if mark else (loader.line, loader.column)
             raise _unreadable(f"{self.file}:{line + 1}:{column + 1}", problem) from None
         except (yaml.YAMLError, ValueError, IndexError, OverflowError) as error:
             where = f"{self.file}:{loader.line + 1}:{loader.column + 1}"
-            raise _unreadable(where, str(error)) from None
+            got = "a character or an escape that stands for none"
+            raise SpecError(where, expected="YAML", got=got) from error
         finally:
             loader.dispose()
 

@@ -1,0 +1,6 @@
+def dJ_dx(g):
+    return g
+
+
+def g(z):
+    return z

@@ -1,0 +1,2 @@
+def dJ_dV(z):
+    return z

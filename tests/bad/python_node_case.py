@@ -1,0 +1,2 @@
+def dj_dw(z):
+    return z

@@ -1,0 +1,6 @@
+def z(x):
+    return x
+
+
+def dJ_dx(z):
+    return z

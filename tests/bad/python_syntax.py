@@ -1,0 +1,2 @@
+def dJ_dx(x):
+    return x +
