@@ -104,7 +104,8 @@ def _copied(op: Op, array: Array, args: Sequence[Array]) -> Array:
 
 
 def off(array: Array, rng: np.random.Generator, units: float = 4.0) -> Array:
-    """``array`` with random relative errors of up to ``units`` in the last place."""
-    errors = units * np.finfo(float).eps * rng.uniform(-1.0, 1.0, array.shape)
+    """``array`` with random relative errors of about ``units`` in the last place."""
+    sizes = units * np.finfo(float).eps * rng.uniform(0.5, 1.0, array.shape)
+    errors = sizes * rng.choice([-1.0, 1.0], array.shape)  # never so small that nothing changes
     with np.errstate(all="ignore"):
         return np.asarray(array * (1 + errors))

@@ -73,12 +73,14 @@ def differences(
     size = _reach(x, direction) * moved
     best, error = np.full(shape, np.nan), np.full(shape, np.inf)
     above: list[Array] = []
+    constant = np.ones(shape, dtype=bool)
     with np.errstate(all="ignore"):
         for level in range(_LEVELS):
             h = step * size / moved / _SHRINK**level
             high, low = np.asarray(fun(x + h * direction)), np.asarray(fun(x - h * direction))
             slope = np.asarray((high - low) / (2 * h), dtype=float)
-            values = np.maximum(np.abs(high), np.abs(low)) * (high != low)
+            constant &= high == low
+            values = np.maximum(np.abs(high), np.abs(low))
             rounding = 2 * _EPS * (values + np.abs(slope) * size / moved) / h
             row = [slope]
             for order, coarse in enumerate(above, 1):
@@ -89,7 +91,7 @@ def differences(
                 best, error = np.where(better, finer, best), np.where(better, gap, error)
                 row.append(finer)
             above = row
-    return best, error
+    return np.where(constant, 0.0, best), np.where(constant, 0.0, error)
 
 
 def _reach(x: Array, direction: Array) -> float:

@@ -186,6 +186,42 @@ def test_rounding_as_large_as_the_derivative_decides_nothing() -> None:
     assert one(g, "J/x", lambda v: v.x).verdict == "wrong"
 
 
+def test_the_slope_that_is_lost_in_part_is_still_good_enough() -> None:
+    """σ' = σ (1 − σ) has lost ten digits: numeric derivatives see it, and nobody is to blame."""
+    g = ge.Graph()
+    x = g.input("x", (3,))
+    z = g.node("z", x * x * 0.1 + 22.0)
+    g.node("h", ge.sigmoid(-z))
+    q = g.node("q", ge.sigmoid(z))
+    g.node("toward_0", ge.sum(g["h"]))
+    g.result("J", ge.sum(q))
+
+    def stable(v: Any) -> Any:
+        return np.exp(-v.z) / (1 + np.exp(-v.z)) ** 2
+
+    report = check(
+        g,
+        ByFunctions(
+            {
+                "J/z": stable,  # the reference has lost digits
+                "toward_0/z": lambda v: -v.q * (1 - v.q),  # the claim has
+                "toward_0/x": lambda v: -0.2 * v.x * v.q * (1 - v.q),
+                "J/x": lambda v: 0.2 * v.x * v.h,
+                "toward_0/q": lambda v: stable(v) * 1.001,
+            }
+        ),
+    )
+    found = verdicts(report)
+    assert found.pop("toward_0/q") == "wrong"  # no influence at all
+    assert set(found.values()) == {"right"}, str(report)
+    assert report["toward_0/z"].relative_error < 1.0  # type: ignore[operator]
+    for name in ("J/z", "toward_0/z"):
+        assert (
+            one(g, name, lambda v, s=1 if name == "J/z" else -1: 1.01 * s * stable(v)).verdict
+            == "wrong"
+        )
+
+
 def test_sabotage_without_measured_rounding_the_right_claim_is_condemned(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -342,6 +378,23 @@ def test_a_derivative_that_is_not_finite_is_undecided() -> None:
     assert result.verdict == "undecided"
 
 
+@pytest.mark.parametrize(("bad", "verdict"), [(1, "right"), (2, "right"), (3, "undecided")])
+def test_half_of_the_points_must_decide(
+    monkeypatch: pytest.MonkeyPatch, bad: int, verdict: str
+) -> None:
+    left = iter(["at a kink"] * bad)
+    monkeypatch.setattr(trust.Place, "_trouble", lambda self, along: next(left, ""))
+    result = one(least_squares(), "J/e", lambda v: v.e)
+    assert (result.verdict, result.points) == (verdict, 5 - bad)
+    assert result.what == ("" if verdict == "right" else "at a kink")
+
+
+def test_one_point_where_it_is_wrong_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    left = iter(["at a kink"] * 4)
+    monkeypatch.setattr(trust.Place, "_trouble", lambda self, along: next(left, ""))
+    assert one(least_squares(), "J/e", lambda v: -v.e).verdict == "wrong"
+
+
 def test_too_large_a_jacobian_is_undecided(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise CheckError("∂e/∂W", expected="at most 2 GiB", got="3 GiB")
@@ -399,8 +452,23 @@ def test_doubt_gives_both_numbers_and_names_the_rule(monkeypatch: pytest.MonkeyP
     result = one(g, "J/x", lambda v: 2 * v.h * (1 - v.h**2) * np.exp(v.x))
     assert result.verdict == "undecided"
     assert "the graph's Jacobian gives" in result.what
-    assert "differences" in result.what
+    assert "complex step" in result.what
     assert "the rule of 'tanh' at h <- h.1 is suspect" in result.what
+
+
+def test_doubt_at_one_point_is_doubt(monkeypatch: pytest.MonkeyPatch) -> None:
+    rule = OPS["tanh"].d_x
+
+    def sometimes(self: Any, out: Any, x: Any) -> Any:
+        return (2.0 if x[0] > 0 else 1.0) * rule(self, out, x)
+
+    monkeypatch.setattr(OPS["tanh"], "d_x", sometimes)
+    g = ge.Graph()
+    g.result("J", ge.sum(ge.tanh(g.input("x", (3,)))))
+    for sign in (1, -1):
+        result = one(g, "J/x", lambda v, s=sign: s * (1 - np.tanh(v.x) ** 2), points=8)
+        assert result.verdict == "undecided"
+        assert "the graph's Jacobian gives" in result.what
 
 
 def test_sabotage_a_reference_that_nobody_checks_condemns_right_claims(

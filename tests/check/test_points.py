@@ -287,6 +287,14 @@ def test_sizes_that_are_fixed_stay_and_no_free_one_equals_them() -> None:
         assert 5 not in (drawn.sizes["N"], drawn.sizes["k"])
 
 
+def test_a_batch_has_at_least_3() -> None:
+    spec = Sized(layer, {"N": 4, "d": 5, "k": 6}, ("N",))
+    for seed in range(5):
+        found = points(spec, np.random.default_rng(seed), 6)
+        assert len({drawn.sizes["N"] for drawn in found}) >= 5  # of 3, 4, 7, 8, 9
+        assert min(drawn.sizes["N"] for drawn in found) >= 3
+
+
 def test_own_sizes_are_left_out_where_they_are_large() -> None:
     spec = Sized(layer, {"N": 3, "d": 3072, "k": 4}, ("N", "d", "k"))
     cheap = points(spec, np.random.default_rng(0), 5, claims=[("J", "W")])
