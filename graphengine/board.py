@@ -165,7 +165,7 @@ def short(array: Array, width: int = 40) -> str:
             return whole
     flat = array.ravel()
     for count in (3, 2, 1):
-        ends = [_number(value) for value in (*flat[:count], *flat[-count:])]
+        ends = [f"{value + 0.0:.3g}" for value in (*flat[:count], *flat[-count:])]
         text = "[" * array.ndim + ", ".join(ends[:count]) + ", …, " + ", ".join(ends[count:])
         text += "]" * array.ndim
         if len(text) <= width:

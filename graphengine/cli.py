@@ -111,7 +111,7 @@ def check(spec: Path, submission: Path | None, points: int, seed: int, *, as_jso
     if submission is None:
         point, origin = _point(loaded, None, seed)
         tables = _tables(loaded, origin, board.node_rows(point), board.edge_rows(point))
-        _print(*tables, "", report)
+        _print(*tables, report)
     else:
         _print(report)
     return report.exit_status

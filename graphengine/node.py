@@ -205,7 +205,19 @@ def _operand(arg: Node | Array, done: Mapping[int, Written]) -> Written:
 
 
 def literal(array: Array) -> str:
-    """Fixed numbers as formula text."""
+    """Fixed numbers as formula text.
+
+    >>> literal(np.eye(3)), literal(np.zeros((2, 3))), literal(np.array([1.0, 0.5]))
+    ('eye(3)', 'zeros(2, 3)', '[1, 0.5]')
+    """
+    if array.size > 1:
+        sizes = ", ".join(map(str, array.shape))
+        if array.ndim == 2 and np.array_equal(array, np.eye(*array.shape)):
+            return f"eye({len(array)})" if array.shape[0] == array.shape[1] else f"eye({sizes})"
+        if np.all(array == 0) and not np.any(np.signbit(array)):
+            return f"zeros({sizes})"
+        if np.all(array == 1):
+            return f"ones({sizes})"
 
     def number(value: float) -> str:
         return str(int(value)) if value == int(value) and abs(value) < 1e15 else repr(value)

@@ -28,6 +28,31 @@ _GREEK = frozenset(
     {"alpha", "beta", "gamma", "delta", "epsilon", "eta", "theta", "kappa", "lambda", "mu", "nu"}
     | {"xi", "pi", "rho", "sigma", "tau", "phi", "chi", "psi", "omega"}
 )
+_COMPARISONS: dict[type[ast.AST], str] = {
+    ast.Gt: " > ",
+    ast.Lt: " < ",
+    ast.GtE: " ≥ ",
+    ast.LtE: " ≤ ",
+    ast.Eq: " = ",
+    ast.NotEq: " ≠ ",
+}
+_SIGNS = _COMPARISONS | {
+    ast.Add: " + ",
+    ast.Sub: " − ",
+    ast.Mult: " ",
+    ast.MatMult: " ",
+    ast.Div: " / ",
+    ast.Pow: "^",
+}
+_LATEX_SIGNS = _COMPARISONS | {
+    ast.Add: " + ",
+    ast.Sub: " - ",
+    ast.Mult: r"\,",
+    ast.MatMult: r"\,",
+    ast.GtE: r" \ge ",
+    ast.LtE: r" \le ",
+    ast.NotEq: r" \ne ",
+}
 _FUNCTIONS = {"log", "exp", "sin", "cos", "tan", "sinh", "cosh", "tanh", "det", "max", "min"}
 
 
@@ -49,7 +74,7 @@ def formula(source: str, *, latex: bool = False) -> str:
 def _level(node: ast.expr) -> int:
     if isinstance(node, ast.BinOp):
         return {ast.Add: 1, ast.Sub: 1, ast.Pow: 4}.get(type(node.op), 2)
-    return 3 if isinstance(node, ast.UnaryOp) else 5
+    return {ast.UnaryOp: 3, ast.Compare: 0}.get(type(node), 5)
 
 
 def _text_of(node: ast.expr, level: int) -> str:
@@ -59,16 +84,8 @@ def _text_of(node: ast.expr, level: int) -> str:
             body = _text_of(left, 5) + str(n).translate(_SUPER)
         case ast.BinOp(left, ast.Pow(), ast.UnaryOp(ast.USub(), ast.Constant(int(n)))):
             body = _text_of(left, 5) + f"-{n}".translate(_SUPER)
-        case ast.BinOp(left, op, right):
-            mark = {
-                ast.Add: " + ",
-                ast.Sub: " − ",
-                ast.Mult: " ",
-                ast.MatMult: " ",
-                ast.Div: " / ",
-                ast.Pow: "^",
-            }.get(type(op), " ? ")
-            body = _text_of(left, mine) + mark + _text_of(right, mine + 1)
+        case ast.BinOp(left, op, right) | ast.Compare(left, [op], [right]):
+            body = _text_of(left, mine) + _SIGNS[type(op)] + _text_of(right, mine + 1)
         case ast.UnaryOp(ast.USub(), operand):
             body = "−" + _text_of(operand, 2)
         case ast.Attribute(value, "T"):
@@ -89,11 +106,8 @@ def _latex_of(node: ast.expr, level: int) -> str:
             return rf"\frac{{{_latex_of(left, 0)}}}{{{_latex_of(right, 0)}}}"
         case ast.BinOp(left, ast.Pow(), right):
             body = f"{_latex_of(left, 5)}^{{{_latex_of(right, 0)}}}"
-        case ast.BinOp(left, op, right):
-            mark = {ast.Add: " + ", ast.Sub: " - ", ast.Mult: r"\,", ast.MatMult: r"\,"}.get(
-                type(op), r"\ ?\ "
-            )
-            body = _latex_of(left, mine) + mark + _latex_of(right, mine + 1)
+        case ast.BinOp(left, op, right) | ast.Compare(left, [op], [right]):
+            body = _latex_of(left, mine) + _LATEX_SIGNS[type(op)] + _latex_of(right, mine + 1)
         case ast.UnaryOp(ast.USub(), operand):
             body = "-" + _latex_of(operand, 2)
         case ast.Attribute(value, "T"):

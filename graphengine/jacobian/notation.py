@@ -135,19 +135,27 @@ class _Board:
             commuted = ",".join(str(sizes[label]) for label in out)
             return self.joined([*scalars, self.style.commute.format(n=self.sub(commuted))])
         try:
-            pieces = self.pieces(out, into, factors, sizes)
+            body = self.joined_pieces(self.pieces(out, into, factors, sizes))
         except _NoForm:
-            if out[:1] != into[:1] or not out or out[0] in out[1:] or out[0] in into[1:]:
+            if out[:1] == into[:1] and out and out[0] not in out[1:] + into[1:]:
+                inner = [_without(factor, out[0]) for factor in factors]
+                body = self.style.block.format(self.kronecker(out[1:], into[1:], inner, sizes))
+            elif len(into) == 2 and into[0] != into[1]:  # a form of the transposed input
+                body = self.joined_pieces(self.pieces(out, into[::-1], factors, sizes))
+                turned = self.sub(f"{sizes[into[1]]},{sizes[into[0]]}")
+                body = f"({body})" if self.style.kron in body else body
+                body = self.joined([body, self.style.commute.format(n=turned)])
+            else:
                 raise
-            inner = [_without(factor, out[0]) for factor in factors]
-            body = self.kronecker(out[1:], into[1:], inner, sizes)
-            return self.joined([*scalars, self.style.block.format(body)])
+        return self.joined([*scalars, body])
+
+    def joined_pieces(self, pieces: list[tuple[str, str]]) -> str:
+        """The Kronecker product of ``pieces``; an outer product as ``u vᵀ``."""
         columns = [body for kind, body in pieces if kind == "column"]
         rows = [body for kind, body in pieces if kind == "row"]
-        if columns and rows and len(columns) + len(rows) == len(pieces):  # u vᵀ
-            return self.joined([*scalars, self.product_of(columns), self.product_of(rows)])
-        written = self.style.kron.join(body for _, body in pieces)
-        return self.joined([*scalars, written])
+        if columns and rows and len(columns) + len(rows) == len(pieces):
+            return self.joined([self.product_of(columns), self.product_of(rows)])
+        return self.style.kron.join(body for _, body in pieces)
 
     def pieces(
         self,
@@ -286,8 +294,8 @@ class _Board:
         return self.style.juxtapose.join(part for part in parts if part)
 
     def formula(self, factor: Factor) -> str:
-        if not factor.text:
-            return "J"
+        if not factor.text:  # numbers that are a product of several
+            return r"\ldots" if self.style.latex else "…"
         filled = named_text(factor.text, self.names)
         return formula(filled, latex=self.style.latex)
 
@@ -315,7 +323,7 @@ _LETTERS = "ijklmnopqrstuvwxyzabcdefghIJKLMNOPQRSTUVWXYZABCDEFGH"
 
 def _is_one(body: str) -> bool:
     """Whether ``body`` is one name, number or call, so that it needs no brackets."""
-    if re.fullmatch(r"[\w.\\{}^ᵀ⁻¹²³]+", body):
+    if re.fullmatch(r"[\w.\\{}^ᵀ⁻¹²³…]+", body):
         return True
     if not (re.match(r"\\?\w+(\{\w+\})?\(", body) and body.endswith(")")):
         return False
