@@ -14,23 +14,51 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from graphengine.graph import Graph, Node
+    from graphengine.check import Report, check, check_op
+    from graphengine.errors import GraphEngineError
+    from graphengine.graph import Graph
     from graphengine.jacobian import Jacobian, term
+    from graphengine.node import Node
     from graphengine.ops.base import Elementwise, Op, slope
     from graphengine.run import Run
+    from graphengine.spec import Spec, load, load_derivation
 
 _MODULES = {
     "Elementwise": "graphengine.ops.base",
     "Graph": "graphengine.graph",
+    "GraphEngineError": "graphengine.errors",
     "Jacobian": "graphengine.jacobian",
-    "Node": "graphengine.graph",
+    "Node": "graphengine.node",
     "Op": "graphengine.ops.base",
+    "Report": "graphengine.check",
     "Run": "graphengine.run",
+    "Spec": "graphengine.spec",
+    "check": "graphengine.check",
+    "check_op": "graphengine.check",
+    "load": "graphengine.spec",
+    "load_derivation": "graphengine.spec",
     "slope": "graphengine.ops.base",
     "term": "graphengine.jacobian",
 }
 
-__all__ = ["Elementwise", "Graph", "Jacobian", "Node", "Op", "Run", "__version__", "slope", "term"]
+__all__ = [
+    "Elementwise",
+    "Graph",
+    "GraphEngineError",
+    "Jacobian",
+    "Node",
+    "Op",
+    "Report",
+    "Run",
+    "Spec",
+    "__version__",
+    "check",
+    "check_op",
+    "load",
+    "load_derivation",
+    "slope",
+    "term",
+]
 
 
 def __getattr__(name: str) -> Any:

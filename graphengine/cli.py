@@ -128,8 +128,10 @@ def ops(*, as_json: bool) -> int:
     if as_json:
         _print_json([row._asdict() for row in catalogue.functions()])
         return 0
-    rows = [(row.family, row.call, row.about) for row in catalogue.functions()]
-    _print(table(("family", "function", "what it is"), rows))
+    families: dict[str, list[tuple[str, str]]] = {}
+    for row in catalogue.functions():
+        families.setdefault(row.family, []).append((row.call, row.about.replace("``", "")))
+    _print(*(table((family, ""), rows) for family, rows in families.items()))
     return 0
 
 
