@@ -122,10 +122,10 @@ def functions(ops: Iterable[type[Op]] = ()) -> dict[str, OpFunction]:
     """All functions by name: the library's and those of ``ops``, a caller's own."""
     found = {name: OpFunction(op) for name, op in OPS.items()}
     for op in ops:
-        if not op.name or op.name in OPS:
+        if not op.name or (op.name in found and found[op.name].op is not op):
             raise OpError(
                 f"op {op.__name__!r}",
-                expected="a name that no op of the library has",
+                expected="a name that no other op has",
                 got=repr(op.name),
                 hint="give the class another name = '…'",
             )

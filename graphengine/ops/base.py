@@ -82,6 +82,7 @@ class Op:
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
+        documented = bool(cls.__doc__)  # a dataclass gives itself a text
         dataclasses.dataclass(frozen=True)(cls)
         if not cls.name:
             return
@@ -89,16 +90,16 @@ class Op:
         cls.arguments = tuple(parameter.name for parameter in parameters)
         cls.variadic = any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in parameters)
         missing = [
-            f"d_{name}"
-            for name in cls.arguments
-            if name not in cls.fixed and not hasattr(cls, f"d_{name}")
-        ]
-        missing += [
             method
             for method in ("forward", "shape", "examples")
-            if getattr(cls, method) is getattr(Op, method)
+            if inspect.getattr_static(cls, method) is inspect.getattr_static(Op, method)
         ]
-        if missing or not cls.__doc__:
+        missing += [
+            f"d_{name}"
+            for name in cls.arguments
+            if name not in cls.fixed and not hasattr(cls, f"d_{name}") and "forward" not in missing
+        ]
+        if missing or not documented:
             raise OpError(
                 f"op {cls.__name__!r}",
                 expected="forward, shape, examples, a docstring and a rule for each argument",
