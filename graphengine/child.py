@@ -17,6 +17,7 @@ __all__ = ["run_limited"]
 
 PRINTED_LIMIT = 64 << 10
 """Bytes of what the child prints that are kept."""
+_POSIX = os.name == "posix"
 _MARK = "GRAPHENGINE_CHILD"
 _KEPT = ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT", "LANG", "LC_ALL")
 _THREADS = ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "VECLIB_MAXIMUM")
@@ -75,7 +76,7 @@ def _drain(process: subprocess.Popen[bytes], printed: list[bytes]) -> None:
 
 def _kill(process: subprocess.Popen[bytes], mark: str) -> None:
     """Kill the child and all that it started: its group, and what carries its mark."""
-    if os.name == "posix":
+    if _POSIX:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
     else:

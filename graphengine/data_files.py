@@ -197,8 +197,6 @@ def _guarded(path: Path, where: str, read: Any) -> Any:
 def _csv(path: Path, where: str, columns: int | Sequence[int] | None, skip: int) -> Array:
     """Rows of numbers; one number for ``columns`` gives a vector, a list of them a matrix."""
     _bound(where, path.stat().st_size)
-    if skip < 0:
-        raise SpecError(where, expected="skip: from 0", got=str(skip))
     rows: list[list[float]] = []
     picked = [columns] if isinstance(columns, int) else columns
     try:

@@ -167,7 +167,6 @@ _EXPECTED: MappingType[str, str] = {
     "int_type": "a whole number",
     "int_from_float": "a whole number",
     "float_type": "a number",
-    "bool_type": "true or false",
     "dict_type": "a mapping (name: …)",
     "model_type": "a mapping (name: …)",
     "model_attributes_type": "a mapping (name: …)",
@@ -265,8 +264,6 @@ def _hint(kind: str, item: Item, expected: str) -> str:
         return f"write {int(plain)}"
     if kind in {"int_type", "float_type"} and text[:1].isdigit():
         return "numbers are decimal: digits, a point, and e for powers of ten"
-    if kind == "bool_type":
-        return "write true or false"
     if kind == "string_type" and isinstance(item, Listing):
         return f"{expected} that starts with a bracket stands in quotes"
     if kind == "string_type" and text and expected == "text":

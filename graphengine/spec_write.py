@@ -241,6 +241,8 @@ def _inner(arg: Node | Array) -> bool:
 def _operand(arg: Node | Array, done: Mapping[Node, Written]) -> Written:
     if isinstance(arg, Node):
         return done[arg] if _inner(arg) else Written(arg.name, ATOM)
+    if arg.size == 0:
+        return Written(f"zeros({', '.join(map(str, arg.shape))})", ATOM)
     text = _literal(arg.tolist())
     return Written(text, SIGN if text.startswith("-") else ATOM)
 

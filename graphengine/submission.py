@@ -285,7 +285,11 @@ def _layout(path: Path, tree: ast.Module) -> Layout:
 
 
 class _Functions:
-    """The functions of a file: which are claims, and what each takes."""
+    """The functions of a file: which are claims, and what each takes.
+
+    A function whose name looks like a claim's, but not with two nodes, is a mistake unless the
+    file uses it.
+    """
 
     def __init__(self, path: Path, tree: ast.Module, graph: Graph, sizes: set[str]) -> None:
         self.path, self.graph, self.sizes = path, graph, sizes
@@ -298,6 +302,9 @@ class _Functions:
                     raise self.error(part, "each function once", f"{part.name} again")
                 self.found[part.name] = part
         self.order = {name: place for place, name in enumerate(self.found)}
+        walked = list(ast.walk(tree))
+        self.used = {part.id for part in walked if isinstance(part, ast.Name)}
+        self.used |= {part.arg for part in walked if isinstance(part, ast.arg)}
 
     def error(self, part: ast.AST, expected: str, got: str, hint: str = "") -> SubmissionError:
         where = f"{self.path}:{getattr(part, 'lineno', 1)}:{getattr(part, 'col_offset', 0) + 1}"
@@ -341,7 +348,7 @@ class _Functions:
         if fitting:
             both = " and ".join(f"{of}/{wrt}" for of, wrt in fitting)
             raise self.error(part, "one claim", f"{name}, which reads as {both}")
-        for of, wrt in splits:
+        for of, wrt in splits if name not in self.used else ():
             for known, other in ((of, wrt), (wrt, of)):
                 near = nearest(other, self.graph.named)
                 if known in self.graph or (near and nearest(known, self.graph.named)):

@@ -14,6 +14,7 @@ import os
 import runpy
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ def real_array(value: Any, bound: int) -> np.ndarray[Any, Any]:
         kind = "complex numbers" if array.dtype.kind == "c" else f"a {type(value).__name__}"
         raise Refused(kind)
     if array.size * 8 > bound:
-        raise Refused(f"an array of shape {array.shape}: {array.size * 8} bytes (at most {bound})")
+        raise Refused(f"an array of shape {array.shape}: more than {bound} bytes")
     return array.astype(np.float64)
 
 
@@ -85,13 +86,13 @@ def main(folder: Path) -> None:
     """Run all calls at all points."""
     job = json.loads((folder / "job.json").read_text("utf-8"))
     limit(job)
-    source = str(folder / "submission.py")
     with (folder / "log.jsonl").open("w", encoding="utf-8") as log:
 
         def say(**line: Any) -> None:
             log.write(json.dumps(line) + "\n")
             log.flush()
 
+        source = str(folder / "submission.py")
         try:
             found = runpy.run_path(source, run_name="submission")
         except BaseException as error:  # noqa: BLE001 (it may raise anything, SystemExit too)
@@ -100,38 +101,51 @@ def main(folder: Path) -> None:
         for number, sizes in enumerate(job["points"]):
             with np.load(folder / f"point{number}.npz", allow_pickle=False) as file:
                 nodes = {name.removeprefix("v_"): file[name] for name in file.files}
-            run_point(job, found, number, {**sizes, **nodes}, say)
+            Calls(folder, job, found, {**sizes, **nodes}, say).run(number)
 
 
-def run_point(
-    job: dict[str, Any], found: dict[str, Any], number: int, given: dict[str, Any], say: Any
-) -> None:
-    """Call the functions in their order at one point; a failed one fails those that take it."""
-    source = str(Path(sys.argv[1]) / "submission.py")
-    values: dict[str, Any] = {}
-    failed: dict[str, dict[str, Any]] = {}
-    for place, (name, arguments, claim) in enumerate(job["steps"]):
-        say(kind="start", point=number, step=place)
-        before = next((failed[a] for a in arguments if a in failed), None)
-        if before is not None:
-            failed[name] = before
-        else:
+class Calls:
+    """The calls at one point; a function that fails also fails those that take its value."""
+
+    def __init__(
+        self,
+        folder: Path,
+        job: dict[str, Any],
+        found: dict[str, Any],
+        given: dict[str, Any],
+        say: Callable[..., None],
+    ) -> None:
+        self.folder, self.job, self.found, self.given, self.say = folder, job, found, given, say
+        self.values: dict[str, Any] = {}
+        self.failed: dict[str, dict[str, Any]] = {}
+
+    def run(self, number: int) -> None:
+        """Make all calls, in their order."""
+        for place, (name, arguments, claim) in enumerate(self.job["steps"]):
+            self.say(kind="start", point=number, step=place)
             try:
-                values[name] = found[name](*(own(a, values, given) for a in arguments))
-                if claim:
-                    array = real_array(values[name], job["output_limit"])
-                    np.save(f"r{number}_{place}.npy", array, allow_pickle=False)
+                self.call(name, arguments)
+                if claim and name in self.values:
+                    array = real_array(self.values[name], self.job["output_limit"])
+                    np.save(self.folder / f"r{number}_{place}.npy", array, allow_pickle=False)
             except BaseException as error:  # noqa: BLE001 (it may raise anything)
-                failed[name] = described(error, source)
-        say(kind="end", point=number, step=place, **failed.get(name, {}))
+                self.failed[name] = described(error, str(self.folder / "submission.py"))
+            self.say(kind="end", point=number, step=place, **self.failed.get(name, {}))
 
+    def call(self, name: str, arguments: list[str]) -> None:
+        """Call one function, unless one that it takes has failed."""
+        before = next((self.failed[a] for a in arguments if a in self.failed), None)
+        if before is not None:
+            self.failed[name] = before
+        else:
+            self.values[name] = self.found[name](*map(self.own, arguments))
 
-def own(name: str, values: dict[str, Any], given: dict[str, Any]) -> Any:
-    """An argument's value, a copy where it could be changed in place."""
-    value = values[name] if name in values else given[name]
-    if isinstance(value, np.ndarray):
-        return value.copy() if value.ndim else value[()]
-    return value
+    def own(self, name: str) -> Any:
+        """An argument's value, a copy where it could be changed in place."""
+        value = self.values[name] if name in self.values else self.given[name]
+        if isinstance(value, np.ndarray):
+            return value.copy() if value.ndim else value[()]
+        return value
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ MAX_BYTES = 1 << 20
 """Size of a file of text."""
 MAX_DEPTH = 32
 """Lists and mappings within each other."""
-MAX_NODES = 50_000
+MAX_NODES = 20_000
 """Scalars, lists and mappings in a file."""
 
 _NUMBER = re.compile(r"[-+]?(?:(?:0|[1-9]\d*)(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?", re.ASCII)
