@@ -34,6 +34,7 @@ Function: TypeAlias = Callable[[NDArray[np.complex128] | Array], NDArray[np.comp
 Method: TypeAlias = Literal["complex step", "differences"]
 
 _EPS = float(np.finfo(float).eps)
+_STEP = 0.1
 _LEVELS = 10
 _SHRINK = 4.0
 
@@ -51,16 +52,14 @@ def complex_step(fun: Function, x: Array, direction: Array, step: float = 1e-30)
     return found
 
 
-def differences(
-    fun: Function, x: Array, direction: Array, step: float = 0.1
-) -> tuple[Array, Array]:
+def differences(fun: Function, x: Array, direction: Array) -> tuple[Array, Array]:
     """``∂fun/∂x · direction`` by extrapolated central differences, and the error to expect.
 
-    The first step moves the entries of ``x`` by about ``step`` times their size; nine more
+    The first step moves the entries of ``x`` by about a tenth of their size; nine more
     follow, each a quarter of the one before, and the best extrapolation of each entry is kept
     (C. Ridders, Advances in Engineering Software 4, 1982, 75-76).  The error adds the gap between
     extrapolations to the rounding of the values divided by the step, and is infinite where the
-    differences do not settle.  A kink nearer than the last step is not seen: stay away from them.
+    differences do not settle.  A kink nearer than the last step (4e-7) is not seen: stay away from them.
 
     >>> value, error = differences(np.sin, np.array([0.0]), np.array([2.0]))
     >>> bool(abs(value[0] - 2) <= error[0] < 1e-9)
@@ -76,7 +75,7 @@ def differences(
     constant = np.ones(shape, dtype=bool)
     with np.errstate(all="ignore"):
         for level in range(_LEVELS):
-            h = step * size / moved / _SHRINK**level
+            h = _STEP * size / moved / _SHRINK**level
             high, low = np.asarray(fun(x + h * direction)), np.asarray(fun(x - h * direction))
             slope = np.asarray((high - low) / (2 * h), dtype=float)
             constant &= high == low
@@ -175,13 +174,11 @@ class Along:
             return arg
         return moved[arg] if arg in moved else self.run.value(arg)
 
-    def derivative(
-        self, direction: Array, *, method: Method | None = None, step: float = 0.1
-    ) -> Directional:
+    def derivative(self, direction: Array, *, method: Method | None = None) -> Directional:
         """The derivative along ``direction``, from values alone.
 
-        By complex step where every op on the way :func:`continues`, by differences (of relative
-        ``step``) elsewhere; ``method`` asks for one of them.  The error is infinite where the
+        By complex step where every op on the way :func:`continues`, by differences
+        elsewhere; ``method`` asks for one of them.  The error is infinite where the
         ops refuse what they are given (a label that is not whole).
         """
         x = self.run.value(self.wrt)
@@ -191,7 +188,7 @@ class Along:
         shape = self.of.shape
         try:
             if method == "differences":
-                return Directional(*differences(self, x, direction, step), method)
+                return Directional(*differences(self, x, direction), method)
             return Directional(complex_step(self, x, direction), np.zeros(shape), method)
         except (GraphEngineError, TypeError, ValueError, IndexError):
             return Directional(np.full(shape, np.nan), np.full(shape, np.inf), method)

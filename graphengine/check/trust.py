@@ -114,15 +114,14 @@ class Place:
         given, size = exact @ flat, sizes @ np.abs(flat)
         allowed = self.tolerance * (np.abs(exact) @ np.abs(flat)) + ROUNDING * size
         allowed += SPILL * np.max(size, initial=0.0)
-        step = float(np.clip(self.drawn.clearance / 8, 1e-7, 0.1))
-        found = along.derivative(direction, step=step)
+        found = along.derivative(direction)
         trouble = _disagreement(given, found, allowed, size)
         if trouble:
             allowed = allowed + ROUNDING_FACTOR * (self.spread(along.of, along.wrt) @ np.abs(flat))
             trouble = _disagreement(given, found, allowed, size)
         if trouble and found.method == "complex step":
             # an op may not continue to complex arguments though it says so
-            second = along.derivative(direction, method="differences", step=step)
+            second = along.derivative(direction, method="differences")
             if not _disagreement(given, second, allowed, size):
                 return second.method, ""
         return found.method, trouble + self._suspect(along) if trouble else ""

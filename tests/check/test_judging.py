@@ -11,6 +11,7 @@ import pytest
 import graphengine as ge
 from graphengine.check import ClaimResult, Report, check, judging, trust
 from graphengine.check.claims import TOLERANCE
+from graphengine.check.reference import Along
 from graphengine.derivation import Found, Point
 from graphengine.errors import CheckError, FormulaError
 from graphengine.ops import OPS
@@ -220,6 +221,21 @@ def test_the_slope_that_is_lost_in_part_is_still_good_enough() -> None:
             one(g, name, lambda v, s=1 if name == "J/z" else -1: 1.01 * s * stable(v)).verdict
             == "wrong"
         )
+
+
+def test_lost_digits_of_the_reference_are_no_disagreement(monkeypatch: pytest.MonkeyPatch) -> None:
+    derivative = Along.derivative
+
+    def exact_only(self: Along, direction: Any, **more: Any) -> Any:
+        assert more.get("method") != "differences"
+        return derivative(self, direction, **more)
+
+    monkeypatch.setattr(Along, "derivative", exact_only)
+    g = ge.Graph()
+    z = g.input("z", (3,))
+    g.result("J", ge.sum(ge.sigmoid(z * z * 0.1 + 22.0)))
+    result = one(g, "J/z", lambda v: 0.2 * v.z * np.exp(-0.1 * v.z**2 - 22))
+    assert (result.verdict, result.reference) == ("right", "complex step")
 
 
 def test_sabotage_without_measured_rounding_the_right_claim_is_condemned(
@@ -492,6 +508,9 @@ class Magnitude(Elementwise):
     def d_x(self, out: Any, x: Any) -> Any:
         return slope(self.factor * np.sign(x))
 
+    def margin(self, x: Any) -> float:
+        return float(np.min(np.abs(x)))
+
     @classmethod
     def examples(cls, rng: np.random.Generator) -> Any:
         yield cls(), (np.array([1.0, -2.0]),)
@@ -513,6 +532,25 @@ def test_custom_ops_are_checked_by_differences() -> None:
     for factor in (0.0, -1.0):  # complex step would give 0
         assert one(graph(factor), "J/x", right).verdict == "undecided"
         assert one(graph(factor), "J/x", lambda v, f=factor: f * 2 * v.x).verdict == "undecided"
+
+
+def test_differences_take_over_where_an_op_of_the_library_drops_imaginary_parts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(OPS["square"], "forward", lambda self, x: np.abs(x) ** 2)
+    g = ge.Graph()
+    g.result("J", ge.sum(ge.square(g.input("x", (3,)))))
+    result = one(g, "J/x", lambda v: 2 * v.x)
+    assert (result.verdict, result.reference) == ("right", "differences")
+
+
+def test_differences_bear_the_near_kinks_of_a_wide_layer() -> None:
+    g = ge.Graph()
+    X, W = g.input("X", (500, 6)), g.parameter("W", (6, 100))
+    h = g.node("h", g.add(Magnitude(), (X @ W,)))
+    g.result("J", ge.sum(h * h) + ge.sum(h))
+    result = one(g, "J/W", lambda v: v.X.T @ (2 * v.X @ v.W + np.sign(v.X @ v.W)), points=2)
+    assert (result.verdict, result.reference) == ("right", "differences")
 
 
 def test_differences_that_do_not_settle_decide_nothing() -> None:
