@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Hashable, Sequence
+from copy import copy
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,21 +19,21 @@ from graphengine.jacobian.terms import Array, Label, Shape, Side, Term, flat_pos
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """The index arrays of a CSR matrix, and the slot of each entry of each term.
+    """A CSR matrix whose numbers are to be filled in, and the slot of each entry of each term.
 
-    ``slots`` is None when the entries of the one term are the data as they stand.
+    ``slots`` is None when the entries of the one term are the data as they stand; ``needed``
+    are the bytes of the matrix, overlapping terms counted apart.
     """
 
-    shape: tuple[int, int]
-    indptr: NDArray[Any]
-    indices: NDArray[Any]
+    model: csr_array
     slots: NDArray[np.intp] | None
+    needed: int
 
     @property
     def nbytes(self) -> int:
         """Bytes that the pattern holds."""
         slots = 0 if self.slots is None else self.slots.nbytes
-        return self.indptr.nbytes + self.indices.nbytes + slots
+        return int(self.model.indptr.nbytes + self.model.indices.nbytes + slots)
 
     def fill(self, terms: Sequence[Term], limit: int) -> csr_array:
         """The matrix of ``terms``, whose structure is the one this pattern was made for."""
@@ -42,10 +43,12 @@ class Pattern:
             _write(part, data[start : start + part.entries], limit)
             start += part.entries
         if self.slots is not None:
-            data = np.bincount(self.slots, data, minlength=len(self.indices)).astype(
-                float, copy=False
-            )
-        return csr_array((data, self.indices.copy(), self.indptr.copy()), shape=self.shape)
+            size = len(self.model.indices)
+            data = np.bincount(self.slots, data, minlength=size).astype(float, copy=False)
+        # A copy of the model, for the constructor's checks would cost more than the numbers.
+        made = copy(self.model)
+        made.data, made.indices, made.indptr = data, made.indices.copy(), made.indptr.copy()
+        return made
 
 
 class PatternCache:
@@ -55,10 +58,14 @@ class PatternCache:
         self.limit, self._held = limit, 0
         self._patterns: OrderedDict[Hashable, Pattern] = OrderedDict()
 
-    def get(self, shape: tuple[int, int], terms: Sequence[Term]) -> Pattern:
-        """The pattern for terms of this structure, made now if it is not held."""
+    def get(self, shape: tuple[int, int], terms: Sequence[Term], limit: int) -> Pattern:
+        """The pattern for terms of this structure, made now if it is not held.
+
+        Raises :class:`TooLargeError` for a matrix above ``limit`` bytes, before it is made.
+        """
         key = (shape, structure(terms))
         found = self._patterns.get(key)
+        guard(bytes_needed(shape, terms) if found is None else found.needed, limit)
         if found is None:
             found = _pattern(shape, terms)
             if found.nbytes > self.limit:
@@ -78,10 +85,7 @@ patterns = PatternCache()
 def matrix(out_shape: Shape, in_shape: Shape, terms: Sequence[Term], limit: int) -> csr_array:
     """``terms`` as a CSR matrix of shape ``(size out, size in)``, refused above ``limit`` bytes."""
     shape = math.prod(out_shape), math.prod(in_shape)
-    guard(bytes_needed(shape, terms), limit)
-    if not terms:
-        return csr_array(shape)
-    return patterns.get(shape, terms).fill(terms, limit)
+    return patterns.get(shape, terms, limit).fill(terms, limit)
 
 
 def sparse_product(left: csr_array, right: csr_array, limit: int) -> csr_array:
@@ -116,22 +120,34 @@ def _write(part: Term, data: Array, limit: int) -> None:
 
 def _pattern(shape: tuple[int, int], terms: Sequence[Term]) -> Pattern:
     kind = _index_type(shape, terms)
-    if len(terms) == 1:
-        direct = _direct(shape, terms[0], kind)
-        if direct is not None:
-            return direct
-    rows = np.concatenate([_positions(part.out, part) for part in terms])
-    cols = np.concatenate([_positions(part.into, part) for part in terms])
+    found = _direct(shape, terms[0], kind) if len(terms) == 1 else None
+    indptr, indices, slots = found or _merged(shape, terms, kind)
+    model = csr_array((np.broadcast_to(0.0, len(indices)), indices, indptr), shape=shape)
+    model.has_canonical_format = True  # sorted, each place once
+    model.data = np.empty(0)  # filled in copies
+    return Pattern(model, slots, bytes_needed(shape, terms))
+
+
+_Arrays: TypeAlias = tuple[NDArray[Any], NDArray[Any], "NDArray[np.intp] | None"]
+
+
+def _merged(
+    shape: tuple[int, int], terms: Sequence[Term], kind: type[np.int32] | type[np.int64]
+) -> _Arrays:
+    """Row pointers and columns of all places that a term has, and the place of each entry."""
+    none = np.zeros(0, dtype=np.int64)
+    rows = np.concatenate([none, *(_positions(part.out, part) for part in terms)])
+    cols = np.concatenate([none, *(_positions(part.into, part) for part in terms)])
     places, slots = np.unique(rows * shape[1] + cols, return_inverse=True)
     row, col = np.divmod(places, max(shape[1], 1))
     indptr = np.zeros(shape[0] + 1, dtype=kind)
     np.cumsum(np.bincount(row, minlength=shape[0]), out=indptr[1:])
-    return Pattern(shape, indptr, col.astype(kind), slots.reshape(-1))
+    return indptr, col.astype(kind), slots.reshape(-1)
 
 
 def _direct(
     shape: tuple[int, int], part: Term, kind: type[np.int32] | type[np.int64]
-) -> Pattern | None:
+) -> _Arrays | None:
     """The pattern of a term whose entries come in the order of CSR as they stand, else None."""
     own = tuple(label for label in part.into.labels if label not in part.out.labels)
     if not (_increasing(part.out, part.out.labels) and _increasing(part.into, own)):
@@ -141,8 +157,7 @@ def _direct(
     counts[flat_positions(part.out, part.out.labels).reshape(-1)] = width
     indptr = np.zeros(shape[0] + 1, dtype=kind)
     np.cumsum(counts, out=indptr[1:])
-    indices = _positions(part.into, part).astype(kind)
-    return Pattern(shape, indptr, indices, None)
+    return indptr, _positions(part.into, part).astype(kind), None
 
 
 def _increasing(side: Side, labels: tuple[Label, ...]) -> bool:

@@ -39,9 +39,10 @@ def test_places_are_those_of_the_entries(data: st.DataObject) -> None:
         part = from_positions(data.draw(positions(out_shape, in_shape)), in_shape)
     ones = Term(part.out, part.into, {k: part.sizes[k] for k in part.labels})
     expected = dense_of_term(ones) != 0
-    pattern = PatternCache().get(expected.shape, [part])
+    pattern = PatternCache().get(expected.shape, [part], DEFAULT_LIMIT)
     found = sp.csr_array(
-        (np.ones(len(pattern.indices)), pattern.indices, pattern.indptr), shape=expected.shape
+        (np.ones(len(pattern.model.indices)), pattern.model.indices, pattern.model.indptr),
+        shape=expected.shape,
     )
     assert found.has_canonical_format
     assert np.array_equal(found.toarray() != 0, expected)
@@ -69,7 +70,7 @@ def test_places_are_those_of_the_entries(data: st.DataObject) -> None:
 )
 def test_entries_in_the_order_of_csr_are_written_directly(part: Term, direct: bool) -> None:
     dense = dense_of_term(part)
-    pattern = PatternCache().get(dense.shape, [part])
+    pattern = PatternCache().get(dense.shape, [part], DEFAULT_LIMIT)
     assert (pattern.slots is None) == direct
     assert np.array_equal(pattern.fill([part], DEFAULT_LIMIT).toarray(), dense)
 
@@ -90,33 +91,44 @@ def test_patterns_are_made_once_for_each_structure() -> None:
     cache = PatternCache()
     first = bound("i <- ij", (3,), (3, 4), (np.arange(4.0), "j", ""))
     second = bound("a <- ab", (3,), (3, 4), (np.ones(4), "b", "")).scaled(2.0)
-    assert cache.get((3, 12), [first]) is cache.get((3, 12), [second])
-    assert cache.get((3, 12), [first, second]) is not cache.get((3, 12), [first])
+    assert cache.get((3, 12), [first], DEFAULT_LIMIT) is cache.get((3, 12), [second], DEFAULT_LIMIT)
+    assert cache.get((3, 12), [first, second], DEFAULT_LIMIT) is not cache.get(
+        (3, 12), [first], DEFAULT_LIMIT
+    )
     other = bound("i <- ij", (3,), (3, 5))
-    assert cache.get((3, 15), [other]) is not cache.get((3, 12), [first])
+    assert cache.get((3, 15), [other], DEFAULT_LIMIT) is not cache.get(
+        (3, 12), [first], DEFAULT_LIMIT
+    )
 
 
 def test_patterns_used_longest_ago_are_dropped() -> None:
     parts = [bound("i <- j", (2,), (n,)) for n in (3, 4, 5)]
-    sizes = [PatternCache().get((2, n), [p]).nbytes for n, p in zip((3, 4, 5), parts, strict=True)]
+    sizes = [
+        PatternCache().get((2, n), [p], DEFAULT_LIMIT).nbytes
+        for n, p in zip((3, 4, 5), parts, strict=True)
+    ]
     cache = PatternCache(limit=sum(sizes) - 1)
-    first, second = (cache.get((2, n), [p]) for n, p in zip((3, 4), parts[:2], strict=True))
-    assert cache.get((2, 3), parts[:1]) is first  # now the second is the older one
-    cache.get((2, 5), parts[2:])
-    assert cache.get((2, 3), parts[:1]) is first
-    assert cache.get((2, 4), parts[1:2]) is not second
+    first, second = (
+        cache.get((2, n), [p], DEFAULT_LIMIT) for n, p in zip((3, 4), parts[:2], strict=True)
+    )
+    assert cache.get((2, 3), parts[:1], DEFAULT_LIMIT) is first  # now the second is the older one
+    cache.get((2, 5), parts[2:], DEFAULT_LIMIT)
+    assert cache.get((2, 3), parts[:1], DEFAULT_LIMIT) is first
+    assert cache.get((2, 4), parts[1:2], DEFAULT_LIMIT) is not second
 
 
 def test_a_pattern_larger_than_the_cache_is_not_held() -> None:
     part = bound("i <- j", (2,), (3,))
     cache = PatternCache(limit=10)
-    assert cache.get((2, 3), [part]) is not cache.get((2, 3), [part])
+    assert cache.get((2, 3), [part], DEFAULT_LIMIT) is not cache.get((2, 3), [part], DEFAULT_LIMIT)
 
 
 def test_bytes_of_a_pattern() -> None:
-    direct = PatternCache().get((2, 3), [bound("i <- j", (2,), (3,))])
+    direct = PatternCache().get((2, 3), [bound("i <- j", (2,), (3,))], DEFAULT_LIMIT)
     assert direct.nbytes == 6 * 4 + 3 * 4
-    two = PatternCache().get((3, 3), [bound("i <- j", (3,), (3,)), bound("i <- i", (3,), (3,))])
+    two = PatternCache().get(
+        (3, 3), [bound("i <- j", (3,), (3,)), bound("i <- i", (3,), (3,))], DEFAULT_LIMIT
+    )
     assert two.nbytes == 9 * 4 + 4 * 4 + 12 * 8
 
 
@@ -125,10 +137,10 @@ def test_the_cached_pattern_is_never_handed_out(case: Case) -> None:
     jacobian = case.jacobian
     if not jacobian.terms:
         return
-    pattern = patterns.patterns.get(jacobian.shape, jacobian.terms)
+    pattern = patterns.patterns.get(jacobian.shape, jacobian.terms, DEFAULT_LIMIT)
     found = jacobian.tocsr()
-    assert not np.shares_memory(found.indices, pattern.indices)
-    assert not np.shares_memory(found.indptr, pattern.indptr)
+    assert not np.shares_memory(found.indices, pattern.model.indices)
+    assert not np.shares_memory(found.indptr, pattern.model.indptr)
     for factor in itertools.chain(*(part.factors for part in jacobian.terms)):
         assert not np.shares_memory(found.data, factor.array)
 
