@@ -59,7 +59,7 @@ def differences(fun: Function, x: Array, direction: Array) -> tuple[Array, Array
     follow, each a quarter of the one before, and the best extrapolation of each entry is kept
     (C. Ridders, Advances in Engineering Software 4, 1982, 75-76).  The error adds the gap between
     extrapolations to the rounding of the values divided by the step, and is infinite where the
-    differences do not settle.  A kink nearer than the last step (4e-7) is not seen: stay away from them.
+    differences do not settle.  A kink nearer than the last step (4e-7) is not seen: stay away.
 
     >>> value, error = differences(np.sin, np.array([0.0]), np.array([2.0]))
     >>> bool(abs(value[0] - 2) <= error[0] < 1e-9)
