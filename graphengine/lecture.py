@@ -35,7 +35,7 @@ import networkx as nx
 import numpy as np
 import scipy.sparse as sp
 
-from graphengine.errors import GraphError, TooLargeError, ValuesError, nearest
+from graphengine.errors import GraphEngineError, GraphError, TooLargeError, ValuesError, nearest
 from graphengine.jacobian import DEFAULT_LIMIT
 from graphengine.jacobian.patterns import sparse_product
 from graphengine.ops.base import Array, as_value
@@ -240,7 +240,10 @@ def GetNodeFn(n: str, G: DAG) -> Callable[[Sequence[Array]], Array]:
 
     def f_n(P_n: Sequence[Array]) -> Array:
         value = dict(zip(parents, P_n, strict=True))
-        result: Array = op.value(*(value[a] if isinstance(a, str) else a for a in args))
+        try:
+            result: Array = op.value(*(value[a] if isinstance(a, str) else a for a in args))
+        except GraphEngineError as error:
+            raise error.located(f"node {n!r}") from None
         return result
 
     return f_n

@@ -9,9 +9,16 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike
 
-from graphengine.errors import GraphEngineError, GraphError, ShapeError, ValuesError, nearest
+from graphengine.errors import (
+    GraphEngineError,
+    GraphError,
+    OpError,
+    ShapeError,
+    ValuesError,
+    nearest,
+)
 from graphengine.jacobian import DEFAULT_LIMIT, Jacobian, Layout
-from graphengine.ops.base import Array, as_value
+from graphengine.ops.base import Array, Op, as_value
 
 if TYPE_CHECKING:
     from graphengine.graph import Graph, Node
@@ -215,7 +222,7 @@ def evaluate(graph: Graph, values: Mapping[str, ArrayLike]) -> list[Array]:
     found: list[Array] = []
     for node in graph.nodes:
         if node.op is not None:
-            found.append(_locked(node.op.value(*_arguments(node, found))))
+            found.append(_locked(_computed(node, node.op, found)))
         elif node.name in values:
             array = np.array(as_value(values[node.name], f"value of {node.name!r}"))
             if array.shape != node.shape:
@@ -229,6 +236,20 @@ def evaluate(graph: Graph, values: Mapping[str, ArrayLike]) -> list[Array]:
             assert node.value is not None
             found.append(node.value)
     return found
+
+
+def _computed(node: Node, op: Op, found: Sequence[Array]) -> Array:
+    try:
+        value = op.value(*_arguments(node, found))
+    except GraphEngineError as error:
+        raise error.located(f"node {node.name!r}") from None
+    if value.shape != node.shape:
+        raise OpError(
+            f"node {node.name!r}: {op.name}",
+            expected=f"a value of shape {node.shape}, as its shape rule says",
+            got=f"shape {value.shape}",
+        )
+    return value
 
 
 def _arguments(node: Node, values: Sequence[Array]) -> list[Array]:
