@@ -23,6 +23,7 @@ from graphengine.ops.base import Array, Op, as_value
 from graphengine.plan import Plan
 from graphengine.spec_read import Reader, checked_value, derivation_of, values_of
 from graphengine.spec_schema import SubmissionFile, ValuesFile, json_schema, validated
+from graphengine.spec_write import save
 from graphengine.submission import PythonDerivation
 
 __all__ = ["Spec", "json_schema", "load", "load_derivation", "load_values"]
@@ -128,9 +129,7 @@ class Spec:
         Nothing half is left behind: what was written is loaded and compared first.  Raises
         :class:`SpecError` for what a spec cannot say, such as a derivation in Python.
         """
-        from graphengine.spec_write import save  # noqa: PLC0415 (which imports this module)
-
-        save(self, Path(path))
+        save(self, Path(path), lambda made: load(made, ops=self.ops, limit=self.limit))
 
 
 def load(path: str | Path, *, ops: Iterable[type[Op]] = (), limit: int = DEFAULT_LIMIT) -> Spec:

@@ -6,7 +6,8 @@ import json
 import math
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,8 +32,11 @@ MAX_INLINE = 64
 _PLAIN = re.compile(r"-?[A-Za-z_(][^:#\"'{}\n]*", re.ASCII)
 
 
-def save(spec: Spec, path: Path) -> None:
-    """Write ``spec`` to ``path``, and its larger arrays to an ``.npz`` beside it."""
+def save(spec: Spec, path: Path, load: Callable[[Path], Spec]) -> None:
+    """Write ``spec`` to ``path``, and its larger arrays to an ``.npz`` beside it.
+
+    ``load`` reads what was written, before it takes its place.
+    """
     arrays: dict[str, Array] = {}
     text = "\n".join(_lines(spec, f"{path.stem}.npz", arrays)) + "\n"
     try:
@@ -48,7 +52,7 @@ def save(spec: Spec, path: Path) -> None:
             numbers = made.with_suffix(".npz")
             if arrays:
                 _write_npz(numbers, arrays)
-            _compare(spec, made)
+            _compare(spec, made, load)
             if arrays:
                 numbers.replace(path.with_suffix(".npz"))
             made.replace(path)
@@ -62,20 +66,17 @@ def _unsayable(spec: Spec, got: str, hint: str = "") -> SpecError:
 
 
 def _write_npz(path: Path, arrays: Mapping[str, Array]) -> None:
-    import zipfile  # noqa: PLC0415 (np.savez would take some names for its own arguments)
-
+    """As ``np.savez``, which would take some names for its own arguments."""
     with zipfile.ZipFile(path, "w") as archive:
         for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
                 np.lib.format.write_array(file, array, allow_pickle=False)
 
 
-def _compare(spec: Spec, made: Path) -> None:
+def _compare(spec: Spec, made: Path, load: Callable[[Path], Spec]) -> None:
     """Load what was written; :class:`SpecError` unless it is equal."""
-    from graphengine.spec import load  # noqa: PLC0415 (which imports this module)
-
     try:
-        found = load(made, ops=spec.ops, limit=spec.limit)
+        found = load(made)
     except GraphEngineError as error:
         where = error.where.replace(str(made), made.name)
         raise _unsayable(
