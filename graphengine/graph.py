@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from graphengine.errors import GraphEngineError, GraphError, nearest
 from graphengine.node import KINDS, Kind, Node, Role, literal
 from graphengine.ops import functions
-from graphengine.ops.base import Array, Op, as_value
+from graphengine.ops.base import Array, Op, Shape, as_value
 from graphengine.ops.rearrangement import Alias
 
 if TYPE_CHECKING:
@@ -120,8 +120,8 @@ class Graph:
         value: Array | None = None,
     ) -> Node:
         self._check_name(name)
-        given = (shape,) if isinstance(shape, int) else tuple(shape)
-        if not all(isinstance(n, (int, np.integer)) and n >= 0 for n in given):
+        sizes = _sizes(shape)
+        if sizes is None:
             raise GraphError(
                 f"{role} {name!r}",
                 expected="a shape of whole numbers",
@@ -140,7 +140,7 @@ class Graph:
             len(self.nodes),
             name,
             role,
-            tuple(int(n) for n in given),
+            sizes,
             kind=kind,
             value=value,
         )
@@ -199,6 +199,7 @@ class Graph:
             if name.graph is self:
                 return name
             name = name.name
+        name = str(name)
         found = self._given.get(name)
         if found is None:
             if self._by_name is None or not self._by_name:
@@ -252,16 +253,23 @@ class Graph:
     def dag(self) -> nx.DiGraph[str]:
         """The graph as a ``networkx.DiGraph``, which the lecture's passes work on.
 
-        A node holds ``role``, ``op``, ``args`` (parents' names, or fixed numbers), ``shape`` and,
-        for constants, ``value``; an edge from parent to child holds ``positions``, the places
-        of the parent among the child's arguments.  ``dag.graph["result"]`` names the result.
-        The same object is returned until the graph grows; its structure is frozen.
+        A node holds ``role``, ``kind``, ``op``, ``args`` (parents' names, or fixed numbers),
+        ``shape`` and, for constants, ``value``; an edge from parent to child holds ``positions``,
+        the places of the parent among the child's arguments.  ``dag.graph["result"]`` names the
+        result.  The same object is returned until the graph grows; its structure is frozen.
         """
         if self._dag is None:
             dag: nx.DiGraph[str] = nx.DiGraph(name=self.name)
             for node in self.nodes:
                 args = tuple(arg.name if isinstance(arg, Node) else arg for arg in node.args)
-                dag.add_node(node.name, role=node.role, op=node.op, args=args, shape=node.shape)
+                dag.add_node(
+                    node.name,
+                    role=node.role,
+                    kind=node.kind,
+                    op=node.op,
+                    args=args,
+                    shape=node.shape,
+                )
                 if node.value is not None:
                     dag.nodes[node.name]["value"] = node.value
                 for place, arg in enumerate(args):
@@ -300,29 +308,40 @@ class Graph:
             data = dag.nodes[name]
             op = data.get("op")
             if op is None:
-                role = data.get("role", "input")
-                if role == "constant":
-                    made[name] = graph.constant(name, data["value"])
-                else:
-                    shape = data.get("shape", np.shape(data.get("value", 0.0)))
-                    made[name] = graph._start(name, role, shape, data.get("kind", "real"))
+                made[name] = graph._start_of(name, data)
                 continue
-            if isinstance(op, str):
-                if op not in known:
+            if not isinstance(op, Op):
+                if not isinstance(op, str) or op not in known:
                     raise GraphError(
                         f"node {name!r}",
-                        expected="the name of an op",
+                        expected="an op, or the name of one",
                         got=repr(op),
-                        hint=nearest(op, known),
+                        hint=nearest(str(op), known),
                     )
                 op = known[op].make((), {})
-            args = [made[arg] if isinstance(arg, str) else arg for arg in data["args"]]
+            args = [made[arg] if isinstance(arg, str) else arg for arg in data.get("args", ())]
             made[name] = graph.add(op, args)
             if "." not in name:
                 graph._adopt(made[name], name)
         if "result" in dag.graph:
-            graph._result = made[dag.graph["result"]]
+            graph._result = _known(dag.graph["result"], made)
         return graph
+
+    def _start_of(self, name: str, data: Mapping[str, Any]) -> Node:
+        """The start node that a node of a ``DiGraph`` without an op stands for."""
+        role = data.get("role", "input")
+        if role not in {"input", "parameter", "constant"} or (
+            role == "constant" and "value" not in data
+        ):
+            raise GraphError(
+                f"node {name!r}",
+                expected="the role input, parameter, or constant with a value; or an op",
+                got=f"role {role!r}" + ("" if "value" in data else " without a value"),
+            )
+        if role == "constant":
+            return self.constant(name, data["value"])
+        shape = data.get("shape", np.shape(data.get("value", 0.0)))
+        return self._start(name, role, shape, data.get("kind", "real"))
 
     def __eq__(self, other: object) -> bool:
         """Equal graphs compute the same from the same names: same nodes, ops, arguments, result."""
@@ -397,6 +416,22 @@ def in_order(parents: Mapping[str, Iterable[str]]) -> list[str]:
     return order
 
 
+def _sizes(shape: object) -> Shape | None:
+    """``shape`` as a tuple of whole numbers; None if it is no shape."""
+    given = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
+    whole = all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) for n in given)
+    return tuple(int(n) for n in given) if whole and all(n >= 0 for n in given) else None
+
+
+def _known(result: object, made: Mapping[str, Node]) -> Node:
+    name = str(result)
+    if name not in made:
+        raise GraphError(
+            "the result", expected="the name of a node", got=repr(result), hint=nearest(name, made)
+        )
+    return made[name]
+
+
 def _name_of(arg: Node | Array) -> str:
     if isinstance(arg, Node):
         return arg._name or arg.formula
@@ -406,9 +441,24 @@ def _name_of(arg: Node | Array) -> str:
 def _signature(graph: Graph) -> dict[str, Any]:
     """What each given name stands for, with its unnamed arguments written into it."""
     return {
-        "result": graph._result.name if graph._result is not None else None,
+        "result": _named_result(graph),
         **{name: (node.role, node.kind, _structure(node)) for name, node in graph.named.items()},
     }
+
+
+def _named_result(graph: Graph) -> str | None:
+    """The result, or the one named node that no other named node is computed from."""
+    if graph._result is not None:
+        return graph._result.name
+    used: set[Node] = set()
+    stack = [*graph.named.values()]
+    while stack:
+        for parent in stack.pop().parents:
+            if parent not in used and not parent.named:
+                stack.append(parent)
+            used.add(parent)
+    sinks = [name for name, node in graph.named.items() if node.role == "op" and node not in used]
+    return sinks[0] if len(sinks) == 1 else None
 
 
 def _structure(top: Node) -> tuple[Any, ...]:

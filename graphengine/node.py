@@ -107,6 +107,19 @@ class Node(Operand):
         """The op as formula text, with the unnamed nodes that it takes written out."""
         return "" if self.op is None else _written(self).text
 
+    @property
+    def called(self) -> dict[str, str]:
+        """What the op's arguments and its value (``out``) are called in this graph.
+
+        A short unnamed argument is called by its formula.
+        """
+        assert self.op is not None
+        names = {"out": _short_name(self)}
+        if not self.op.variadic:
+            for argument, arg in zip(self.op.arguments, self.args, strict=True):
+                names[argument] = _short_name(arg)
+        return names
+
     def _apply(self, op: Op, args: Sequence[Any]) -> Node:
         return self.graph.add(op, args)
 
@@ -175,8 +188,19 @@ class Node(Operand):
         return f"<Node {self.name}: {what}, shape {self.shape}>"
 
 
+_LONGEST = 400
+
+
+def _short_name(arg: Node | Array) -> str:
+    if not isinstance(arg, Node):
+        return f"{float(arg):.6g}" if arg.ndim == 0 else "c"
+    if arg.named or not arg.formula or len(arg.formula) > 24:
+        return arg.name
+    return arg.formula
+
+
 def _written(node: Node) -> Written:
-    """``node``'s op as text; unnamed arguments are written out, without recursion."""
+    """``node``'s op as text; unnamed arguments are written out unless too long; no recursion."""
     done: dict[int, Written] = {}
     stack = [node]
     while stack:
@@ -200,7 +224,9 @@ def _operand(arg: Node | Array, done: Mapping[int, Written]) -> Written:
     if not isinstance(arg, Node):
         return Written(literal(arg), ATOM if arg.ndim or arg >= 0 else SIGN)
     if arg.number in done and not arg.named:
-        return done[arg.number]
+        known = done[arg.number]
+        # Written out, an unnamed node that is used twice, over and over, would fill the memory.
+        return known if len(known.text) <= _LONGEST else Written("…", ATOM)
     return Written(arg.name, ATOM)
 
 
