@@ -88,7 +88,7 @@ def edge_jacobians(run: Run, child: Node, *, every: bool = False) -> dict[Node, 
         for place, arg in enumerate(node.args):
             if not isinstance(arg, Node):
                 continue
-            local = run.rule(node, place).named(_names(node))
+            local = run.rule(node, place)
             part = local if node is child else above.compose(local, run.limit)
             into = found if every or arg.named or arg.op is None else inner
             into[arg] = into[arg] + part if arg in into else part
@@ -128,26 +128,6 @@ def notation(
         )
     jacobian = edges[source]
     return jacobian.latex(layout=layout) if latex else jacobian.text(layout=layout)
-
-
-def _names(node: Node) -> dict[str, str]:
-    """What the op's arguments are called in this graph; unnamed ones by their formula."""
-    assert node.op is not None
-    names = {"out": _called(node)}
-    if not node.op.variadic:
-        for argument, arg in zip(node.op.arguments, node.args, strict=True):
-            names[argument] = _called(arg) if isinstance(arg, Node) else _constant(arg)
-    return names
-
-
-def _called(node: Node) -> str:
-    if node.named or not node.formula or len(node.formula) > 24:
-        return node.name
-    return node.formula
-
-
-def _constant(array: Array) -> str:
-    return f"{float(array):.6g}" if array.ndim == 0 else "c"
 
 
 def short(array: Array, width: int = 40) -> str:

@@ -17,8 +17,8 @@ from graphengine.errors import FormulaError, GraphEngineError, ShapeError, neare
 from graphengine.graph import Graph, Node
 from graphengine.ops import OpFunction
 from graphengine.ops.base import Array, Op, as_value
+from graphengine.ops.parameters import described
 from graphengine.ops.rearrangement import pick
-from graphengine.parameters import declared, described, fits, in_words
 
 if TYPE_CHECKING:
     from graphengine.formula import Formula
@@ -329,11 +329,6 @@ class Evaluator:
         if name not in self.functions:
             raise self.error(node, f"the function {name!r} in the table", "a table without it")
         function = self.functions[name]
-        for parameter, value, hint in declared(function.op, places, parameters):
-            if not fits(value, hint):
-                raise self.error(
-                    node, f"{parameter}= as {in_words(hint)}", f"{parameter}={described(value)}"
-                )
         return typing.cast("Op", self.guarded(node, function.make, places, parameters))
 
     def filled(self, name: str, node: ast.Call) -> Array:

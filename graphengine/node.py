@@ -12,6 +12,7 @@ from graphengine.ops.arithmetic import Add, Divide, MatMul, Multiply, Negative, 
 from graphengine.ops.base import ATOM, SIGN, Array, Op, Operand, Shape, Written
 from graphengine.ops.linalg import Transpose
 from graphengine.ops.rearrangement import pick
+from graphengine.ops.selection import Greater, GreaterEqual, Less, LessEqual
 
 if TYPE_CHECKING:
     from graphengine.graph import Graph
@@ -159,6 +160,19 @@ class Node(Operand):
 
     def __rmatmul__(self, other: Any) -> Node:
         return self.graph.add(MatMul(), (other, self))
+
+    # No ==: nodes are keys, and equal only to themselves; ge.equal compares values.
+    def __gt__(self, other: Any) -> Node:
+        return self.graph.add(Greater(), (self, other))
+
+    def __lt__(self, other: Any) -> Node:
+        return self.graph.add(Less(), (self, other))
+
+    def __ge__(self, other: Any) -> Node:
+        return self.graph.add(GreaterEqual(), (self, other))
+
+    def __le__(self, other: Any) -> Node:
+        return self.graph.add(LessEqual(), (self, other))
 
     def __neg__(self) -> Node:
         return self.graph.add(Negative(), (self,))

@@ -89,10 +89,11 @@ class Run:
         return total
 
     def rule(self, node: Node, place: int) -> Jacobian:
-        """The Jacobian of ``node`` with respect to its argument at ``place``."""
+        """The Jacobian of ``node`` with respect to its argument at ``place``, with their names."""
         assert node.op is not None
         args = self._arguments(node)
-        return node.op.jacobian(place, self._values[node.number], args)
+        jacobian = node.op.jacobian(place, self._values[node.number], args)
+        return jacobian.named(node.called)
 
     def structured(self, of: str | Node, wrt: str | Node) -> Jacobian:
         """``∂of/∂wrt`` between any two nodes, with the structure that it has.

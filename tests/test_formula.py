@@ -436,12 +436,12 @@ def test_what_an_op_raises_has_a_place() -> None:
         own("odd([[1, 2], [3, 4]])")
     assert own("pair(2, two=[1, 2])") == 2.0
     with pytest.raises(
-        FormulaError, match=r"two= as a list \[a whole number, a number\], got two=\[1\]"
+        OpError, match=r"two= as a list \[a whole number, a number\], got two=\[1\]"
     ):
         own("pair(2, two=[1])")
-    with pytest.raises(FormulaError, match=r"got two=\[1, True\]"):
+    with pytest.raises(OpError, match=r"got two=\[1, True\]"):
         own("pair(2, two=[1, True])")
-    with pytest.raises(FormulaError, match="got two=1"):
+    with pytest.raises(OpError, match="got two=1"):
         own("pair(2, two=1)")
     with pytest.raises(FormulaError, match="the function 'transpose' in the table"):
         build(parse("x.T"), {"x": np.ones(2)}, {}, graph=Graph(), limit=99)

@@ -325,6 +325,8 @@ def _is_one(body: str) -> bool:
     """Whether ``body`` is one name, number or call, so that it needs no brackets."""
     if re.fullmatch(r"[\w.\\{}^ᵀ⁻¹²³…]+", body):
         return True
+    if re.fullmatch(r"\\frac\{[^{}]*\}\{[^{}]*\}", body):
+        return True
     if not (re.match(r"\\?\w+(\{\w+\})?\(", body) and body.endswith(")")):
         return False
     depth = 0

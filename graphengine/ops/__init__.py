@@ -19,6 +19,7 @@ from graphengine.ops import (
     selection,
 )
 from graphengine.ops.base import Op
+from graphengine.ops.parameters import declared, described, fits, in_words, plain
 
 __all__ = ["FAMILIES", "OPS", "OpFunction", "function", "functions", "table"]
 
@@ -98,15 +99,18 @@ class OpFunction:
         ]
         if missing:
             raise OpError(self.op.name, expected=f"parameter {missing[0]}=", got="none")
-        return self.op(**{name: plain(value) for name, value in given.items()})
+        given = {name: plain(value) for name, value in given.items()}
+        for name, value, hint in declared(self.op, (), given):
+            if not fits(value, hint):
+                raise OpError(
+                    self.op.name,
+                    expected=f"{name}= as {in_words(hint)}",
+                    got=f"{name}={described(value)}",
+                )
+        return self.op(**given)
 
     def __repr__(self) -> str:
         return f"<op {self.op.name}>"
-
-
-def plain(value: Any) -> Any:
-    """A parameter as frozen values: lists become tuples."""
-    return tuple(map(plain, value)) if isinstance(value, (list, tuple)) else value
 
 
 OPS: Mapping[str, type[Op]] = MappingProxyType(table(FAMILIES))

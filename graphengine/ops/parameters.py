@@ -1,4 +1,4 @@
-"""Whether a parameter given in a formula is of the type that the op declares."""
+"""Parameters of ops: their declared types, and values that are checked against them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ import typing
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
+
 from graphengine.ops.base import Op
 
-__all__ = ["declared", "described", "fits", "in_words"]
+__all__ = ["declared", "described", "fits", "in_words", "plain"]
 
 _WORDS: Mapping[Any, str] = {
     int: "a whole number",
@@ -43,7 +45,7 @@ def _hints(op: type[Op]) -> dict[str, Any]:
 
 
 def fits(value: Any, hint: Any) -> bool:
-    """Whether ``value`` (of a formula) is of the declared type ``hint``.
+    """Whether ``value`` is of the declared type ``hint``.
 
     >>> fits((1, 2), tuple[int, ...]), fits(1, float), fits(True, int), fits(None, int | None)
     (True, True, False, True)
@@ -64,6 +66,17 @@ def fits(value: Any, hint: Any) -> bool:
     if hint in {bool, type(None)}:
         return isinstance(value, hint)
     return True
+
+
+def plain(value: Any) -> Any:
+    """A parameter as frozen values: lists become tuples, NumPy's numbers Python's own.
+
+    >>> plain([1, [2, 3]])
+    (1, (2, 3))
+    """
+    if isinstance(value, (list, tuple)):
+        return tuple(map(plain, value))
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def in_words(hint: Any) -> str:
