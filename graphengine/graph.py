@@ -448,7 +448,7 @@ def _signature(graph: Graph) -> dict[str, Any]:
 
 def _named_result(graph: Graph) -> str | None:
     """The result, or the one named node that no other named node is computed from."""
-    if graph._result is not None:
+    if graph._result is not None and graph._result.named:
         return graph._result.name
     used: set[Node] = set()
     stack = [*graph.named.values()]

@@ -6,6 +6,7 @@ order and tests may ask for equality.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +17,9 @@ import scipy.sparse as sp
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+import graphengine as ge
+from graphengine.errors import ShapeError
+from graphengine.graph import Graph, Node
 from graphengine.jacobian import Jacobian, Rule, term
 from graphengine.jacobian.terms import Side, Term
 
@@ -256,3 +260,65 @@ def subsets(items: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
     """All subsets, smallest first."""
     for count in range(len(items) + 1):
         yield from itertools.combinations(items, count)
+
+
+# --- graphs -------------------------------------------------------------------------------
+
+
+class Scene(NamedTuple):
+    """A graph of smooth ops with values for its start nodes."""
+
+    graph: Graph
+    values: dict[str, Array]
+
+
+@st.composite
+def scenes(draw: Draw, most: int = 10) -> Scene:
+    """Random graphs: shared nodes, parents taken twice, regrouped axes, several sinks."""
+    rng = np.random.default_rng(draw(seeds))
+    graph = Graph("random")
+    nodes: list[Node] = []
+    values = {}
+    for k in range(draw(st.integers(1, 3))):
+        shape = draw(shapes())
+        values[f"x{k}"] = rng.uniform(-1.5, 1.5, shape)
+        make = draw(st.sampled_from([graph.input, graph.parameter]))
+        nodes.append(make(f"x{k}", shape))
+    for k in range(draw(st.integers(1, most))):
+        node = draw(expressions(nodes, rng))
+        if draw(st.booleans()):
+            node = graph.node(f"n{k}", node)
+        nodes.append(node)
+    if not nodes[-1].named:
+        graph.node("last", nodes[-1])
+    return Scene(graph, values)
+
+
+@st.composite
+def expressions(draw: Draw, nodes: list[Node], rng: np.random.Generator) -> Node:
+    """One more node; entries stay of moderate size, and are few."""
+    a, b = draw(st.sampled_from(nodes)), draw(st.sampled_from(nodes))
+    kind = draw(st.sampled_from(["slope", "pair", "product", "move", "reduce", "rows"]))
+    found: list[Any] = []
+    if kind == "pair":
+        with contextlib.suppress(ShapeError):
+            found = [a + b, a * b, b - a, a / (2 + ge.cos(b))]
+    elif kind == "product":
+        with contextlib.suppress(ShapeError):
+            found = [ge.tanh(a @ b)]
+        if a.ndim == b.ndim == 1:
+            found.append(ge.outer(a, b))
+        if a.ndim:
+            found.append(rng.normal(size=(2, a.shape[-2] if a.ndim > 1 else a.shape[0])) @ a)
+    elif kind == "move":
+        found = [a.T, ge.vec(a), a[..., None], ge.broadcast_to(a, (2, *a.shape))]
+        if a.ndim:
+            found += [a[::-1], a[rng.integers(0, a.shape[0], 2)], ge.concatenate([a, a])]
+    elif kind == "reduce" and a.ndim:
+        axis = draw(st.integers(-a.ndim, a.ndim - 1))
+        found = [ge.sum(a, axis=axis), ge.mean(a, axis=axis), ge.logsumexp(a, axis=axis)]
+    elif kind == "rows" and a.ndim:
+        found = [ge.softmax(a)]
+    found = [node for node in found if node.size <= 40]
+    node: Node = draw(st.sampled_from(found or [ge.tanh(a), ge.sin(a), ge.sigmoid(a), a * a, -a]))
+    return node
