@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from graphengine.errors import TooLargeError
 from graphengine.ops.base import Op, Shape
 
 __all__ = ["MAX_AXES", "Budget", "readable", "work"]
+
+Where: TypeAlias = Callable[[], str]
 
 WORK = 20_000_000_000
 """Multiplications that the formulas of one graph may ask for (some seconds at worst)."""
@@ -35,18 +38,21 @@ class Budget:
     constant_bytes: int = CONSTANT_BYTES
     constant_work: int = CONSTANT_WORK
 
-    def array(self, where: str, shape: Shape, *, constant: bool = False) -> None:
-        """Take a float64 array of ``shape``; :class:`TooLargeError` if it does not fit."""
+    def array(self, where: Where, shape: Shape, *, constant: bool = False) -> None:
+        """Take a float64 array of ``shape``; :class:`TooLargeError` if it does not fit.
+
+        ``where`` tells the place for the error, if there is one.
+        """
         if len(shape) > MAX_AXES:
             raise TooLargeError(
-                where, expected=f"at most {MAX_AXES} axes", got=f"{len(shape)} axes"
+                where(), expected=f"at most {MAX_AXES} axes", got=f"{len(shape)} axes"
             )
         size = 8 * math.prod(shape)
         left = min(self.bytes, self.constant_bytes) if constant else self.bytes
         if size > left:
             what = "arrays made of numbers alone" if constant else "arrays"
             raise TooLargeError(
-                where,
+                where(),
                 expected=f"{what} that fit in the {readable(left)} left of the limit",
                 got=f"shape {shape}: {readable(size)}",
             )
@@ -55,7 +61,7 @@ class Budget:
             self.constant_bytes -= size
 
     def op(
-        self, where: str, op: Op, shapes: Sequence[Shape], shape: Shape, *, constant: bool = False
+        self, where: Where, op: Op, shapes: Sequence[Shape], shape: Shape, *, constant: bool = False
     ) -> None:
         """Take the value of ``op`` on arguments of ``shapes``, and the work of computing it."""
         self.array(where, shape, constant=constant)
@@ -63,7 +69,7 @@ class Budget:
         left = min(self.work, self.constant_work) if constant else self.work
         if cost > left:
             raise TooLargeError(
-                where,
+                where(),
                 expected=f"at most {left:.1e} more multiplications",
                 got=f"{cost:.1e} for arguments of shapes {' and '.join(map(str, shapes))}",
             )

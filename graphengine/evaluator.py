@@ -342,11 +342,11 @@ class Evaluator:
         if any(size < 0 for size in shape):
             raise self.error(node, "sizes from 0", str(min(shape)))
         if name != "eye":
-            self.budget.array(self.formula.part(node), shape, constant=True)
+            self.budget.array(lambda: self.formula.part(node), shape, constant=True)
             return np.ones(shape) if name == "ones" else np.zeros(shape)
         if len(shape) not in {1, 2}:
             raise self.error(node, "eye(n) or eye(n, m)", f"{len(shape)} sizes")
-        self.budget.array(self.formula.part(node), (shape[0], shape[-1]), constant=True)
+        self.budget.array(lambda: self.formula.part(node), (shape[0], shape[-1]), constant=True)
         return np.eye(shape[0], shape[-1])
 
     def applied(self, op: Op, args: Sequence[Value], node: ast.AST) -> Value:
@@ -355,7 +355,7 @@ class Evaluator:
         self.guarded(node, op.check_arity, len(args))
         shape = self.guarded(node, op.shape, *shapes)
         made = any(isinstance(arg, Node) for arg in args)
-        self.budget.op(self.formula.part(node), op, shapes, shape, constant=not made)
+        self.budget.op(lambda: self.formula.part(node), op, shapes, shape, constant=not made)
         if made:
             return typing.cast("Value", self.guarded(node, self.graph.add, op, args))
         value = self.guarded(node, op.value, *(as_value(arg, "") for arg in args))

@@ -75,9 +75,10 @@ class Formula:
 
     def __init__(self, text: str, place: str, tree: ast.expr, at: At, shift: int) -> None:
         self.text, self.place, self.tree, self._at, self._shift = text, place, tree, at, shift
-        called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+        nodes = list(ast.walk(tree))
+        called = {id(node.func) for node in nodes if isinstance(node, ast.Call)}
         self._free = sorted(
-            (n for n in ast.walk(tree) if isinstance(n, ast.Name) and id(n) not in called),
+            (n for n in nodes if isinstance(n, ast.Name) and id(n) not in called),
             key=lambda node: node.col_offset,
         )
         self.names = tuple(dict.fromkeys(node.id for node in self._free))

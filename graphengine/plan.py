@@ -87,7 +87,7 @@ def _started(graph: Graph, start: StartPlan, sizes: Mapping[str, int], budget: B
     if start.value is not None:
         return graph.constant(start.name, start.value)
     shape = start.sized(sizes)
-    budget.array(f"{start.place}: {start.name}", shape)
+    budget.array(lambda: f"{start.place}: {start.name}", shape)
     make = graph.input if start.role == "input" else graph.parameter
     return make(start.name, shape, kind=start.kind)
 
