@@ -20,3 +20,5 @@ settings.register_profile(
 )
 settings.register_profile("thorough", settings.get_profile("graphengine"), max_examples=3000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "graphengine"))
+
+collect_ignore = ["bad"]  # bad inputs are data
