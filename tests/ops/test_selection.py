@@ -162,13 +162,13 @@ def test_comparisons_are_written_with_their_sign(name):
 @pytest.mark.parametrize(
     ("name", "args", "wrt", "board"),
     [
-        ("maximum", (X, Y), 0, "diag(x >= y)"),
+        ("maximum", (X, Y), 0, "diag(x ≥ y)"),
         ("maximum", (X, Y), 1, "diag(y > x)"),
-        ("minimum", (X, Y), 0, "diag(x <= y)"),
+        ("minimum", (X, Y), 0, "diag(x ≤ y)"),
         ("minimum", (X, Y), 1, "diag(y < x)"),
         ("where", (X, X, Y), 0, "0"),
-        ("where", (X, X, Y), 1, "diag(condition != 0)"),
-        ("where", (X, X, Y), 2, "diag(condition == 0)"),
+        ("where", (X, X, Y), 1, "diag(condition ≠ 0)"),
+        ("where", (X, X, Y), 2, "diag(condition = 0)"),
         ("clip", (X, Y, Y), 0, "diag(low <= x <= high)"),
     ],
 )
