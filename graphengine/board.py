@@ -88,7 +88,7 @@ def edge_jacobians(run: Run, child: Node, *, every: bool = False) -> dict[Node, 
         for place, arg in enumerate(node.args):
             if not isinstance(arg, Node):
                 continue
-            local = run.rule(node, place)
+            local = run.rule(node, place).named(node.called)
             part = local if node is child else above.compose(local, run.limit)
             into = found if every or arg.named or arg.op is None else inner
             into[arg] = into[arg] + part if arg in into else part

@@ -205,12 +205,24 @@ class Node(Operand):
 _LONGEST = 400
 
 
+_SHORT = 24
+
+
 def _short_name(arg: Node | Array) -> str:
     if not isinstance(arg, Node):
         return f"{float(arg):.6g}" if arg.ndim == 0 else "c"
-    if arg.named or not arg.formula or len(arg.formula) > 24:
-        return arg.name
-    return arg.formula
+    text = arg.formula if _is_small(arg) else ""
+    return text if 0 < len(text) <= _SHORT else arg.name
+
+
+def _is_small(node: Node) -> bool:
+    """Whether ``node``'s formula, unnamed arguments written out, can be short at all."""
+    count, stack = 0, [node]
+    while stack and count <= _SHORT:
+        top = stack.pop()
+        count += 2  # an operator and an operand at least
+        stack += (a for a in top.args if isinstance(a, Node) and a.op is not None and not a.named)
+    return not node.named and count <= _SHORT
 
 
 def _written(node: Node) -> Written:

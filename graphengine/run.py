@@ -50,14 +50,14 @@ class Run:
 
     def value(self, node: str | Node) -> Array:
         """The value of a node."""
-        return self._values[self.graph[node].number]
+        return self._values[self._node(node).number]
 
     def gradient(self, wrt: str | Node, of: str | Node | None = None) -> Array:
         """``∂of/∂wrt`` in the shape of ``wrt``; ``of`` (the result by default) has one entry.
 
         Zeros for a node that does not influence ``of``.  No Jacobian is ever formed.
         """
-        top = self.graph.result_node if of is None else self.graph[of]
+        top = self._node(self.graph.result_node if of is None else of)
         if top.size != 1:
             raise ShapeError(
                 f"gradient of {top.name!r}",
@@ -65,7 +65,7 @@ class Run:
                 got=f"shape {top.shape}",
                 hint=f"ask for run.jacobian({top.name!r}, …)",
             )
-        node = self.graph[wrt]
+        node = self._node(wrt)
         if top not in self._gradients:
             self._gradients[top] = self._back_pass(top)
         found = self._gradients[top].get(node)
@@ -73,7 +73,7 @@ class Run:
 
     def local(self, child: str | Node, parent: str | Node) -> Jacobian:
         """The Jacobian of the edge: of a node with respect to one of its parents."""
-        node, source = self.graph[child], self.graph[parent]
+        node, source = self._node(child), self._node(parent)
         places = [place for place, arg in enumerate(node.args) if arg is source]
         if not places or node.op is None:
             raise GraphError(
@@ -83,17 +83,15 @@ class Run:
                 got=repr(source.name),
                 hint="run.jacobian goes between any two nodes",
             )
-        total = self.rule(node, places[0])
-        for place in places[1:]:
-            total = total.plus(self.rule(node, place), self.limit)
-        return total
+        return self._edge(node, places).named(node.called)
 
     def rule(self, node: Node, place: int) -> Jacobian:
-        """The Jacobian of ``node`` with respect to its argument at ``place``, with their names."""
+        """The Jacobian of ``node`` with respect to its argument at ``place``."""
         assert node.op is not None
-        args = self._arguments(node)
-        jacobian = node.op.jacobian(place, self._values[node.number], args)
-        return jacobian.named(node.called)
+        try:
+            return node.op.jacobian(place, self._values[node.number], self._arguments(node))
+        except GraphEngineError as error:
+            raise error.located(f"∂{node.name}/∂({node.op.argument(place)})") from None
 
     def structured(self, of: str | Node, wrt: str | Node) -> Jacobian:
         """``∂of/∂wrt`` between any two nodes, with the structure that it has.
@@ -101,19 +99,22 @@ class Run:
         Contributions of all paths are added.  The direction of accumulation is the one that
         takes fewer multiplications by :func:`_costs`.
         """
-        top, source = self.graph[of], self.graph[wrt]
+        return self._accumulated(self._node(of), self._node(wrt), named=True)
+
+    def _accumulated(self, top: Node, source: Node, *, named: bool) -> Jacobian:
         if top is source:
             return Jacobian.identity(top.shape)
         between = _between(top, source)
         if not between:
             return Jacobian.zero(top.shape, source.shape)
         reached = {source, *between}
-        edges = {
-            (node, parent): self.local(node, parent)
-            for node in between
-            for parent in node.parents
-            if parent in reached
-        }
+        edges = {}
+        for node in between:
+            for parent in node.parents:
+                if parent in reached:
+                    places = [place for place, arg in enumerate(node.args) if arg is parent]
+                    edge = self._edge(node, places)
+                    edges[node, parent] = edge.named(node.called) if named else edge
         reverse, forward = _costs(edges, top, source)
         try:
             if reverse <= forward:
@@ -130,17 +131,35 @@ class Run:
 
         Raises :class:`TooLargeError` above the run's ``limit`` (2 GiB unless given).
         """
-        top, source = self.graph[of], self.graph[wrt]
+        top, source = self._node(of), self._node(wrt)
         try:
-            return self.structured(top, source).tocsr(layout, self.limit)
+            return self._accumulated(top, source, named=False).tocsr(layout, self.limit)
         except GraphEngineError as error:
             name = f"∂{top.name}/∂{source.name}"
             raise error if error.where.startswith(name) else error.located(name) from None
 
     # --- passes ---------------------------------------------------------------------------
 
+    def _node(self, given: str | Node) -> Node:
+        node = self.graph[given]
+        if node.number >= len(self._values):
+            raise GraphError(
+                f"node {node.name!r}",
+                expected="a node that the graph had when it was run",
+                got="a newer one",
+                hint="run the graph again",
+            )
+        return node
+
     def _arguments(self, node: Node) -> list[Array]:
         return _arguments(node, self._values)
+
+    def _edge(self, node: Node, places: Sequence[int]) -> Jacobian:
+        """The sum over the places at which ``node`` takes one parent."""
+        total = self.rule(node, places[0])
+        for place in places[1:]:
+            total = total.plus(self.rule(node, place), self.limit)
+        return total
 
     def _back_pass(self, top: Node) -> dict[Node, Array]:
         """Gradients of ``top`` with respect to every node that it depends on."""
@@ -153,8 +172,11 @@ class Run:
             for place, arg in enumerate(node.args):
                 if isinstance(arg, np.ndarray):
                     continue
-                jacobian = node.op.jacobian(place, self._values[node.number], args)
-                part = jacobian.pull(gradient, self.limit)
+                try:
+                    jacobian = node.op.jacobian(place, self._values[node.number], args)
+                    part = jacobian.pull(gradient, self.limit)
+                except GraphEngineError as error:
+                    raise error.located(f"∂{node.name}/∂{arg.name}") from None
                 if arg in gradients:
                     with np.errstate(invalid="ignore"):  # ∞ − ∞ shows in the result
                         part = np.asarray(gradients[arg] + part)
@@ -209,9 +231,9 @@ def evaluate(graph: Graph, values: Mapping[str, ArrayLike]) -> list[Array]:
         if name not in names:
             raise ValuesError(
                 f"value of {name!r}",
-                expected="a start node",
+                expected="the name of a start node",
                 got="a computed node" if name in graph else "no such node",
-                hint=nearest(name, names),
+                hint=nearest(str(name), names),
             )
     missing = [name for name, node in names.items() if name not in values and node.value is None]
     if missing:
@@ -250,7 +272,7 @@ def _computed(node: Node, op: Op, found: Sequence[Array]) -> Array:
             expected=f"a value of shape {node.shape}, as its shape rule says",
             got=f"shape {value.shape}",
         )
-    return value
+    return as_value(value, f"node {node.name!r}")
 
 
 def _arguments(node: Node, values: Sequence[Array]) -> list[Array]:
