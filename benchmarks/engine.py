@@ -159,7 +159,7 @@ def digits() -> Iterator[tuple[str, str]]:
             for name, value in spec.values.items()
         }
     )
-    of, wrt = "z2", "W1"
+    of, wrt = "S", "W1"
     matrix = run.jacobian(of, wrt)
     found = medians({"jacobian": lambda: run.jacobian(of, wrt)}, rounds=9)
     tracemalloc.start()

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from graphengine.run import Run
     from graphengine.spec import Spec, load, load_derivation
 
+__version__ = "0.1.0"
+
 _MODULES = {
     "Elementwise": "graphengine.ops.base",
     "Graph": "graphengine.graph",
@@ -62,10 +64,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name == "__version__":
-        from importlib.metadata import version  # noqa: PLC0415 (heavy, see above)
-
-        return version("graphengine")
     if name in _MODULES:
         return getattr(import_module(_MODULES[name]), name)
     if not name.startswith("_"):

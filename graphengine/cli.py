@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 
 import click
 
+from graphengine import __version__
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
@@ -49,7 +51,7 @@ def _reads_files(command: Callable[P, int]) -> Callable[P, None]:
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="graphengine", message="graphengine %(version)s")
+@click.version_option(__version__, message="graphengine %(version)s")
 def main() -> None:
     """Explicit Jacobians on computational graphs, and the check of hand-derived gradients."""
 

@@ -10,7 +10,7 @@ from functools import reduce
 from typing import ClassVar
 
 import numpy as np
-from scipy.special import ndtr
+import scipy  # scipy.special is imported when it is first used: it takes longer than the rest
 
 from graphengine.jacobian import Rule, term
 from graphengine.ops.base import Array, Elementwise, Example, numbers, slope
@@ -116,12 +116,12 @@ class Gelu(Activation):
 
     def forward(self, x: Array) -> Array:
         """``x`` times the normal distribution function, exact also where that is small."""
-        return np.asarray(x * ndtr(x))
+        return np.asarray(x * scipy.special.ndtr(x))
 
     def d_x(self, out: Array, x: Array) -> Rule:
         """``diag(Φ(x) + x φ(x))``, where ``φ`` is the density of the normal."""
         density = np.exp(-0.5 * np.square(x)) / np.sqrt(2.0 * np.pi)
-        return slope(ndtr(x) + x * density, "Phi({x}) + {x} * phi({x})")
+        return slope(scipy.special.ndtr(x) + x * density, "Phi({x}) + {x} * phi({x})")
 
 
 # --- with a kink at 0 ---------------------------------------------------------------------

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 import numpy as np
-from scipy.special import xlogy
+import scipy  # scipy.special is imported when it is first used: it takes longer than the rest
 
 from graphengine.jacobian import Rule, term
 from graphengine.ops.base import Array, Elementwise, Example, numbers, positive, slope
@@ -349,7 +349,7 @@ class XLogY(Elementwise):
 
     def forward(self, x: Array, y: Array) -> Array:
         """``x`` times the logarithm of ``y``."""
-        return np.asarray(xlogy(x, y))
+        return np.asarray(scipy.special.xlogy(x, y))
 
     def d_x(self, out: Array, x: Array, y: Array) -> Rule:
         """``diag(log(y))``."""

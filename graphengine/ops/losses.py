@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import numpy as np
-from scipy.special import xlog1py, xlogy
+import scipy  # scipy.special is imported when it is first used: it takes longer than the rest
 
 from graphengine.errors import ShapeError, ValuesError
 from graphengine.jacobian import Rule, term
@@ -174,7 +174,7 @@ class CrossEntropy(ClassLoss):
 
     def forward(self, p: Array, y: Array) -> Array:
         """The cross-entropy."""
-        return np.asarray(0.0 - np.sum(xlogy(y, p), axis=-1))
+        return np.asarray(0.0 - np.sum(scipy.special.xlogy(y, p), axis=-1))
 
     def d_p(self, out: Array, p: Array, y: Array) -> Rule:
         """``-(y / p)ᵀ``; 0 where ``y = 0``."""
@@ -314,7 +314,7 @@ class BinaryCrossEntropy(BinaryLoss):
 
     def forward(self, p: Array, y: Array) -> Array:
         """The cross-entropy of each entry."""
-        return np.asarray(0.0 - xlogy(y, p) - xlog1py(1.0 - y, -p))
+        return np.asarray(0.0 - scipy.special.xlogy(y, p) - scipy.special.xlog1py(1.0 - y, -p))
 
     def d_p(self, out: Array, p: Array, y: Array) -> Rule:
         """``diag((p − y) / (p (1 − p)))``."""
