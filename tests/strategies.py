@@ -270,6 +270,7 @@ class Scene(NamedTuple):
 
     graph: Graph
     values: dict[str, Array]
+    top: Node
 
 
 @st.composite
@@ -289,9 +290,8 @@ def scenes(draw: Draw, most: int = 10) -> Scene:
         if draw(st.booleans()):
             node = graph.node(f"n{k}", node)
         nodes.append(node)
-    if not nodes[-1].named:
-        graph.node("last", nodes[-1])
-    return Scene(graph, values)
+    top = nodes[-1] if nodes[-1].named else graph.node("last", nodes[-1])
+    return Scene(graph, values, top)
 
 
 @st.composite
