@@ -169,8 +169,10 @@ def digits() -> Iterator[tuple[str, str]]:
     stored = matrix.data.nbytes + matrix.indices.nbytes + matrix.indptr.nbytes
     yield (
         f"digits, ∂{of}/∂{wrt}, batch of {batch}: {matrix.shape[0]} × {matrix.shape[1]}",
-        (f"{shown(found['jacobian'])}, {matrix.nnz:,} nonzeros, "
-        f"peak {peak / 2**20:.1f} MiB for a matrix of {stored / 2**20:.1f} MiB"),
+        (
+            f"{shown(found['jacobian'])}, {matrix.nnz:,} nonzeros, "
+            f"peak {peak / 2**20:.1f} MiB for a matrix of {stored / 2**20:.1f} MiB"
+        ),
     )
 
 

@@ -10,11 +10,11 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from graphengine.budget import Budget
 from graphengine.errors import FormulaError, GraphEngineError, SpecError, nearest
-from graphengine.evaluator import CONSTANTS, Value
 from graphengine.formula import Formula, build_within, parse
-from graphengine.formula_text import reserved
+from graphengine.formula.budget import Budget
+from graphengine.formula.evaluator import CONSTANTS, Value
+from graphengine.formula.source import reserved
 from graphengine.graph import Graph, Node, in_order
 from graphengine.jacobian import DEFAULT_LIMIT, Layout
 from graphengine.ops import OpFunction, functions

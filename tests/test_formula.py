@@ -16,7 +16,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from graphengine.budget import Budget
 from graphengine.errors import (
     FormulaError,
     GraphEngineError,
@@ -26,6 +25,7 @@ from graphengine.errors import (
 )
 from graphengine.formula import FORMULA_ONLY, Formula, build, build_within, parse
 from graphengine.formula import _check as check_whitelist
+from graphengine.formula.budget import Budget
 from graphengine.graph import Graph, Node
 from graphengine.ops import functions
 from graphengine.ops.base import Elementwise, numbers, slope

@@ -117,7 +117,7 @@ def test_a_loop_over_a_node_is_refused() -> None:
 def test_nodes_are_compared_as_in_numpy() -> None:
     g = ge.Graph()
     x = g.input("x", (3,))
-    g.node("m", (x > 1) * (x <= 3) + (x < -1) + (2 >= x) * 10 + (x >= 1) * 100)
+    g.node("m", (x > 1) * (x <= 3) + (x < -1) + (x <= 2) * 10 + (x >= 1) * 100)
     found = g.run({"x": [-2.0, 1.0, 3.0]}).value("m")
     assert np.array_equal(found, [11.0, 110.0, 101.0])
     assert g["m"].formula == "(x > 1) * (x <= 3) + (x < -1) + (x <= 2) * 10 + (x >= 1) * 100"

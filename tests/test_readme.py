@@ -6,10 +6,10 @@ import re
 from pathlib import Path
 
 import pytest
-from graphengine.spec import load
 
 import graphengine as ge
 from graphengine import catalogue
+from graphengine.spec import load
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")

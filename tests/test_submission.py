@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from graphengine import child, submission, submission_runner
+from graphengine import submission
 from graphengine.derivation import Found, Point
 from graphengine.errors import GraphEngineError, SubmissionError
 from graphengine.spec import Spec, load, load_derivation
-from graphengine.submission import PythonDerivation
+from graphengine.submission import PythonDerivation, child
+from graphengine.submission import runner as submission_runner
 
 SPEC = Path(__file__).parent.parent / "specs" / "softmax_regression.yaml"
 

@@ -17,8 +17,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.lib import format as npy
 
-from graphengine.budget import MAX_AXES, readable
 from graphengine.errors import SpecError, TooLargeError, nearest
+from graphengine.formula.budget import MAX_AXES, readable
 from graphengine.ops.base import Array
 
 __all__ = ["MAX_DATA", "inside", "load_array", "load_npz", "read_npy"]

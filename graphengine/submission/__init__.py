@@ -25,15 +25,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from graphengine import yaml_text
-from graphengine.budget import readable
-from graphengine.child import run_limited
-from graphengine.data_files import read_npy
 from graphengine.derivation import Claim, Derivation, Found, Point
 from graphengine.errors import GraphEngineError, SpecError, SubmissionError, nearest
+from graphengine.files import yaml_text
+from graphengine.files.arrays import read_npy
+from graphengine.formula.budget import readable
 from graphengine.graph import Graph
 from graphengine.jacobian import Layout
 from graphengine.ops.base import Array
+from graphengine.submission.child import run_limited
 
 __all__ = ["PythonDerivation"]
 
@@ -43,7 +43,7 @@ MEMORY_LIMIT = 2 << 30
 """Bytes of address space of the child process."""
 OUTPUT_LIMIT = 256 << 20
 """Bytes of one returned array."""
-_RUNNER = Path(__file__).with_name("submission_runner.py")
+_RUNNER = Path(__file__).with_name("runner.py")
 
 
 class Step(NamedTuple):

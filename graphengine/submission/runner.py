@@ -1,7 +1,7 @@
 """The child process of a Python submission: limits itself, runs the file, writes what it found.
 
 A program of its own, started by :mod:`graphengine.submission` as ``python -I -B
-submission_runner.py FOLDER``; it imports nothing of this package.  In ``FOLDER`` stand
+runner.py FOLDER``; it imports nothing of this package.  In ``FOLDER`` stand
 ``job.json`` (what to call with what), ``submission.py`` and a ``point<k>.npz`` for each point; it
 adds ``log.jsonl``, a line for each start and end of a call, and ``r<k>_<n>.npy`` for each value.
 """

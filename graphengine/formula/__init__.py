@@ -13,10 +13,10 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeAlias
 
-from graphengine.budget import Budget
 from graphengine.errors import FormulaError, nearest
-from graphengine.evaluator import Evaluator, Value
-from graphengine.formula_text import MAX_DEPTH, scan
+from graphengine.formula.budget import Budget
+from graphengine.formula.evaluator import Evaluator, Value
+from graphengine.formula.source import MAX_DEPTH, scan
 from graphengine.graph import Graph, Node
 from graphengine.ops import OPS, OpFunction
 from graphengine.ops.base import Array

@@ -9,18 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from graphengine import data_files, yaml_text
 from graphengine.derivation import FormulaDerivation
 from graphengine.errors import SpecError, ValuesError, nearest, plural
-from graphengine.evaluator import FILLED
+from graphengine.files import yaml_text
+from graphengine.files.arrays import inside, load_array
+from graphengine.files.yaml_text import Item, Listing, Scalar
 from graphengine.formula import Formula, parse
-from graphengine.formula_text import reserved
+from graphengine.formula.evaluator import FILLED
+from graphengine.formula.source import reserved
 from graphengine.graph import Graph, Kind
 from graphengine.ops import OpFunction
 from graphengine.ops.base import Array
-from graphengine.plan import Plan, StartPlan
-from graphengine.spec_schema import FileSource, LongNode, SpecFile, validated
-from graphengine.yaml_text import Item, Listing, Scalar
+from graphengine.spec.plan import Plan, StartPlan
+from graphengine.spec.schema import FileSource, LongNode, SpecFile, validated
 
 __all__ = ["Reader", "checked_value", "derivation_of", "values_of"]
 
@@ -256,8 +257,8 @@ def _array(item: Item, name: str, folder: Path) -> Array:
         return np.asarray(_nested(item), dtype=np.float64)
     source = validated(FileSource, item)
     where = item.items["file"].place
-    return data_files.load_array(
-        data_files.inside(folder, source.file, where),
+    return load_array(
+        inside(folder, source.file, where),
         where,
         key=source.key,
         name=name,

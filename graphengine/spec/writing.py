@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graphengine import yaml_text
 from graphengine.derivation import FormulaDerivation
 from graphengine.errors import GraphEngineError, SpecError
-from graphengine.formula_text import MAX_LENGTH
+from graphengine.files import yaml_text
+from graphengine.formula.source import MAX_LENGTH
 from graphengine.graph import Node
 from graphengine.ops.base import ATOM, SIGN, Array, Written
 from graphengine.ops.rearrangement import Alias

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from graphengine.budget import Budget
 from graphengine.errors import FormulaError, GraphEngineError, ShapeError, nearest, plural
+from graphengine.formula.budget import Budget
 from graphengine.graph import Graph, Node
 from graphengine.ops import OpFunction
 from graphengine.ops.base import Array, Op, as_value

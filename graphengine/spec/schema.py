@@ -18,8 +18,8 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from graphengine.errors import SpecError, nearest
+from graphengine.files.yaml_text import Item, Listing, Mapping, Scalar, find
 from graphengine.graph import Kind
-from graphengine.yaml_text import Item, Listing, Mapping, Scalar, find
 
 __all__ = [
     "DerivationPart",

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from graphengine.budget import Budget
 from graphengine.derivation import in_order_placed
 from graphengine.errors import FormulaError, GraphEngineError, SpecError
-from graphengine.evaluator import Value
 from graphengine.formula import Formula, build_within
+from graphengine.formula.budget import Budget
+from graphengine.formula.evaluator import Value
 from graphengine.graph import Graph, Kind, Node, Role
 from graphengine.jacobian import DEFAULT_LIMIT
 from graphengine.ops import OpFunction

@@ -13,17 +13,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
-from graphengine import data_files, yaml_text
 from graphengine.derivation import Derivation, FormulaDerivation
 from graphengine.errors import GraphEngineError, SpecError, SubmissionError, nearest
+from graphengine.files import yaml_text
+from graphengine.files.arrays import load_npz
 from graphengine.graph import Graph
 from graphengine.jacobian import DEFAULT_LIMIT
 from graphengine.ops import OPS, OpFunction, functions
 from graphengine.ops.base import Array, Op, as_value
-from graphengine.plan import Plan
-from graphengine.spec_read import Reader, checked_value, derivation_of, values_of
-from graphengine.spec_schema import SubmissionFile, ValuesFile, json_schema, validated
-from graphengine.spec_write import save
+from graphengine.spec.plan import Plan
+from graphengine.spec.reading import Reader, checked_value, derivation_of, values_of
+from graphengine.spec.schema import SubmissionFile, ValuesFile, json_schema, validated
+from graphengine.spec.writing import save
 from graphengine.submission import PythonDerivation
 
 __all__ = ["Spec", "json_schema", "load", "load_derivation", "load_values"]
@@ -185,7 +186,7 @@ def load_values(path: str | Path, spec: Spec) -> dict[str, Array]:
     if path.suffix == ".npz":
         return {
             name: checked_value(spec.graph, name, array, f"{path}: {name}")
-            for name, array in data_files.load_npz(path, str(path)).items()
+            for name, array in load_npz(path, str(path)).items()
         }
     root = yaml_text.parse(yaml_text.read_text(path), str(path))
     if list(root.items) == ["values"] and "values" not in spec.graph:

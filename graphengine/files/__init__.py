@@ -1,0 +1,1 @@
+"""Reading files that nobody vouches for: YAML with places, and arrays of numbers."""
