@@ -391,9 +391,8 @@ def in_order(parents: Mapping[str, Iterable[str]]) -> list[str]:
             parent = next(rest, None)
             if parent is None:
                 stack.pop()
-                if state[name] != 2:
-                    state[name] = 2
-                    order.append(name)
+                state[name] = 2
+                order.append(name)
             elif parent not in parents:
                 raise GraphError(
                     f"node {name!r}",

@@ -72,6 +72,25 @@ def test_unary_minus_and_transpose() -> None:
     assert (x.ndim, x.size, g.input("n").size, g.input("e", (0, 2)).size) == (2, 6, 1, 0)
 
 
+@pytest.mark.parametrize("compare", [operator.gt, operator.lt, operator.ge, operator.le])
+def test_comparisons_are_nodes_of_zeros_and_ones(compare: Callable[[Any, Any], Any]) -> None:
+    g = ge.Graph()
+    x, y = g.input("x", (3,)), g.input("y", (3,))
+    left, right = np.array([1.0, 2.0, 3.0]), np.array([3.0, 2.0, 1.0])
+    for node in (compare(x, y), compare(left, y), compare(x, right.tolist())):
+        assert isinstance(node, Node)
+        found = value(node, x=left, y=right)
+        assert found.dtype == np.float64
+        assert np.array_equal(found, compare(left, right).astype(float))
+    assert np.array_equal(value(compare(2, y), x=left, y=right), compare(2, right).astype(float))
+
+
+def test_a_node_cannot_be_looped_over() -> None:
+    x = ge.Graph().input("x", (2,))
+    with pytest.raises(GraphError, match=r"node 'x': .* a loop over its entries; index it"):
+        sum(x)
+
+
 def test_matrix_on_the_left_comes_to_the_node() -> None:
     g = ge.Graph()
     x = g.input("x", (3,))

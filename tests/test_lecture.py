@@ -33,6 +33,7 @@ from graphengine.lecture import (
     PerformBackPass,
     Visit,
 )
+from graphengine.ops.elementwise import Exp
 from tests.strategies import Array, Scene, scenes
 
 RNG = np.random.default_rng(23)
@@ -659,7 +660,30 @@ def test_a_product_above_the_limit_is_refused() -> None:
     assert G.nodes["x"]["Grad"].nnz == 300 * 300
 
 
-def test_back_op_alone_gives_zero_where_nothing_leads_to_the_result() -> None:
+def test_an_op_that_refuses_its_values_names_the_node() -> None:
+    g = ge.Graph()
+    s, label = g.input("s", (3,)), g.input("label")
+    g.result("J", g.node("loss", ge.svm_loss(s, label)))
+    values: dict[str, Any] = {"s": [1.0, 2.0, 3.0], "label": 0.5}
+    with pytest.raises(ValuesError, match="node 'loss': ") as mine:
+        evaluated(g, **values)
+    with pytest.raises(ValuesError, match="node 'loss': ") as of_the_run:
+        g.run(values)
+    assert str(mine.value) == str(of_the_run.value)
+
+
+def test_a_node_of_fixed_numbers_is_a_start_node() -> None:
+    g = ge.Graph()
+    x = g.input("x", (2,))
+    fixed = g.node("fixed", ge.exp(g.add(Exp(), [np.array([0.0, 1.0])])))
+    g.result("J", x @ fixed)
+    G = evaluated(g, x=[1.0, 2.0])
+    assert GetStartNodes(G) == ["x", "fixed.1"]
+    assert np.allclose(G.nodes["x"]["Grad"], np.exp(np.exp([[0.0, 1.0]])), rtol=1e-15)
+    assert np.array_equal(g.run({"x": [1.0, 2.0]}).value("J"), G.nodes["J"]["value"])
+
+
+def test_back_op_at_the_result_is_the_pass() -> None:
     g = ge.Graph()
     x = g.input("x", (2,))
     g.node("monitor", x * 5)
