@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from graphengine.jacobian.formulas import formula, named_text
 from graphengine.jacobian.terms import Factor, Index, Label, Side, Term
@@ -84,7 +84,7 @@ class _Board:
         if not terms:
             return "0"
         parts: list[str] = []
-        for part in terms:
+        for part in map(self.folded, terms):
             body = self.term(part)
             negative = part.coef < 0
             if not parts:
@@ -92,6 +92,17 @@ class _Board:
             else:
                 parts.append(f" {self.style.minus if negative else self.style.plus} {body}")
         return "".join(parts)
+
+    def folded(self, part: Term) -> Term:
+        """``part`` with factors that are written as numbers in its coefficient."""
+        kept, coef = [], part.coef
+        for factor in part.factors:
+            written = named_text(factor.text, self.names)
+            if factor.labels or not written or re.search("[A-Za-z_]", written):
+                kept.append(factor)
+            else:
+                coef *= float(factor.array)
+        return replace(part, factors=tuple(kept), coef=coef)
 
     def term(self, part: Term) -> str:
         """One term without its sign."""

@@ -296,3 +296,12 @@ def test_products_keep_the_names_of_their_factors() -> None:
     outer = Jacobian.of(term("i <- i", (h, "i", "1 - {out}**2")), (2,), (2,)).named({"out": "h"})
     inner = Jacobian.of(term("i <- i", (h, "i", "{x}")), (2,), (2,)).named({"x": "a + b"})
     assert (outer @ inner).text() == "diag((1 − h²) (a + b))"
+
+
+def test_factors_written_as_numbers_are_the_coefficient() -> None:
+    half = Jacobian.of(
+        2.0 * term("<- i", (np.array(0.5), "", "1 / {y}"), x="i"), (), (3,), {"x": np.ones(3)}
+    )
+    assert half.text({"y": "2"}) == "xᵀ"
+    assert (-half).text({"y": "2", "x": "h"}) == "−hᵀ"
+    assert half.text() == "2 (1 / y) xᵀ"
