@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from typing import ClassVar
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -49,6 +49,10 @@ class Reduction(Op):
     def needed(self) -> int:
         """:attr:`least`, or what the parameters ask for."""
         return self.least
+
+    def over(self, function: Callable[..., Any], x: Array) -> Array:
+        """``function`` of ``x``, one of NumPy's reductions, along the op's axes."""
+        return np.asarray(function(x, axis=self.axis, keepdims=self.keepdims))
 
     def labels(self, x: Array) -> tuple[str, str]:
         """Labels of the output and of the input."""
@@ -95,7 +99,7 @@ class Sum(Reduction):
 
     def forward(self, x: Array) -> Array:
         """The sum."""
-        return np.asarray(np.sum(x, axis=self.axis, keepdims=self.keepdims))
+        return self.over(np.sum, x)
 
     def d_x(self, out: Array, x: Array) -> Rule:
         """Ones: ``1ᵀ``."""
@@ -111,7 +115,7 @@ class Mean(Reduction):
 
     def forward(self, x: Array) -> Array:
         """The mean."""
-        return np.asarray(np.mean(x, axis=self.axis, keepdims=self.keepdims))
+        return self.over(np.mean, x)
 
     def d_x(self, out: Array, x: Array) -> Rule:
         """``(1/n) 1ᵀ``."""
@@ -126,7 +130,7 @@ class SumOfSquares(Reduction):
 
     def forward(self, x: Array) -> Array:
         """The sum of squares."""
-        return np.asarray(np.sum(np.square(x), axis=self.axis, keepdims=self.keepdims))
+        return self.over(np.sum, np.square(x))
 
     def d_x(self, out: Array, x: Array) -> Rule:
         """``2 xᵀ``, or ``2 vec(x)ᵀ``."""
@@ -184,7 +188,7 @@ class Var(Reduction):
         """The variance, in two passes."""
         count = self._count(x)
         squares = np.square(self._deviation(x))
-        return np.asarray(np.sum(squares, axis=self.axis, keepdims=self.keepdims) / count)
+        return self.over(np.sum, squares) / count
 
     def d_x(self, out: Array, x: Array) -> Rule:
         """``2 / (n - ddof) (x - mean)ᵀ``."""
@@ -219,7 +223,7 @@ class Prod(Reduction):
 
     def forward(self, x: Array) -> Array:
         """The product."""
-        return np.asarray(np.prod(x, axis=self.axis, keepdims=self.keepdims))
+        return self.over(np.prod, x)
 
     def d_x(self, out: Array, x: Array) -> Rule:
         """The product of the other entries: ``out / x`` where ``x`` is not 0.
@@ -276,7 +280,7 @@ class Max(Extreme):
 
     def forward(self, x: Array) -> Array:
         """The largest entry."""
-        return np.asarray(np.max(x, axis=self.axis, keepdims=self.keepdims))
+        return self.over(np.max, x)
 
     def d_x(self, out: Array, x: Array) -> Rule:
         """1 at the first of the largest entries, else 0."""
@@ -297,7 +301,7 @@ class Min(Extreme):
 
     def forward(self, x: Array) -> Array:
         """The smallest entry."""
-        return np.asarray(np.min(x, axis=self.axis, keepdims=self.keepdims))
+        return self.over(np.min, x)
 
     def d_x(self, out: Array, x: Array) -> Rule:
         """1 at the first of the smallest entries, else 0."""
