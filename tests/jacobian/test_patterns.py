@@ -62,6 +62,7 @@ def test_places_are_those_of_the_entries(data: st.DataObject) -> None:
         (from_positions(np.arange(10)[2:8:2], (10,)), True),
         (from_positions(np.array([5, 0, 0, 7]), (10,)), True),
         (from_positions(np.array([0, 5, 7]), (10,)).transposed, True),
+        (from_positions(np.array([0, 1, 7]), (10,)).transposed, True),
         (bound("ii <- i", (3, 3), (3,)), False),
         (from_positions(np.arange(10)[::-1], (10,)).transposed, False),
         (from_positions(np.array([5, 0, 7]), (10,)).transposed, False),
