@@ -42,12 +42,12 @@ class HasSizes(Protocol):
     @property
     def graph(self) -> Graph: ...  # noqa: D102 (see the class)
     @property
-    def values(self) -> Mapping[str, Array]: ...  # noqa: D102
+    def values(self) -> Mapping[str, Array]: ...  # noqa: D102 (see the class)
     @property
-    def sizes(self) -> Mapping[str, int]: ...  # noqa: D102
+    def sizes(self) -> Mapping[str, int]: ...  # noqa: D102 (see the class)
     @property
-    def free_sizes(self) -> Iterable[str]: ...  # noqa: D102
-    def at(self, sizes: Mapping[str, int]) -> Graph: ...  # noqa: D102
+    def free_sizes(self) -> Iterable[str]: ...  # noqa: D102 (see the class)
+    def at(self, sizes: Mapping[str, int]) -> Graph: ...  # noqa: D102 (see the class)
 
 
 @dataclass(frozen=True, eq=False)
