@@ -168,13 +168,11 @@ class Run:
             gradient = gradients.get(node)
             if gradient is None or node.op is None:
                 continue
-            args = self._arguments(node)
             for place, arg in enumerate(node.args):
                 if isinstance(arg, np.ndarray):
                     continue
                 try:
-                    jacobian = node.op.jacobian(place, self._values[node.number], args)
-                    part = jacobian.pull(gradient, self.limit)
+                    part = self.rule(node, place).pull(gradient, self.limit)
                 except GraphEngineError as error:
                     raise error.located(f"∂{node.name}/∂{arg.name}") from None
                 if arg in gradients:

@@ -54,17 +54,6 @@ class Contributions(Run):
         """The Jacobian of ``node`` with respect to its argument at ``place``, in absolute value."""
         return absolute(super().rule(node, place))
 
-    def _back_pass(self, top: Node) -> dict[Node, Array]:
-        gradients: dict[Node, Array] = {top: np.ones(top.shape)}
-        for node in reversed(self.graph.nodes[: top.number + 1]):
-            if node not in gradients:
-                continue
-            for place, arg in enumerate(node.args):
-                if isinstance(arg, Node):
-                    part = self.rule(node, place).pull(gradients[node], self.limit)
-                    gradients[arg] = gradients[arg] + part if arg in gradients else part
-        return gradients
-
 
 class Rounded(Run):
     """A run in which the value of every node is off by a few units in the last place.

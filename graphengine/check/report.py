@@ -14,7 +14,7 @@ from rich.text import Text
 from graphengine.errors import plural
 from graphengine.tables import as_text, table
 
-__all__ = ["ClaimResult", "Entry", "Mistake", "Report", "Verdict"]
+__all__ = ["ClaimResult", "Coverage", "Entry", "Mistake", "Report", "Verdict"]
 
 Verdict: TypeAlias = Literal["right", "undecided", "error", "wrong"]
 
@@ -46,15 +46,46 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """A mistake that explains a wrong claim: its kind, the node or edge, one sentence."""
+    """A mistake that explains a wrong claim: its kind, the node or edge, one sentence.
+
+    ``same_as`` holds the kind and place of other mistakes that give the same numbers everywhere.
+    """
 
     kind: str
     where: str
     says: str
+    same_as: tuple[tuple[str, str], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The mistake as JSON has it."""
-        return {"kind": self.kind, "where": self.where, "says": self.says}
+        made: dict[str, Any] = {"kind": self.kind, "where": self.where, "says": self.says}
+        if self.same_as:
+            made["same_as"] = [{"kind": kind, "where": where} for kind, where in self.same_as]
+        return made
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """How many of the known mistakes that can be made on the way would show at the points.
+
+    ``hidden`` says which would not: their numbers differ from the right ones nowhere there.
+    """
+
+    visible: int = 0
+    total: int = 0
+    hidden: tuple[str, ...] = ()
+
+    def __add__(self, other: Coverage) -> Coverage:
+        return Coverage(
+            self.visible + other.visible, self.total + other.total, self.hidden + other.hidden
+        )
+
+    def __str__(self) -> str:
+        return f"{self.visible} of {plural(self.total, 'known mistake')} would show"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The coverage as JSON has it."""
+        return {"visible": self.visible, "total": self.total, "hidden": list(self.hidden)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +97,12 @@ class ClaimResult:
     ``worst`` entry, ``says`` is a sentence on why there is no plain verdict, ``place`` is where
     the claim stands in its file, and ``reference`` is what the graph's Jacobian was checked
     against.
+
+    ``mistakes`` explain a wrong claim, taken together; ``alternatives`` are other explanations
+    with the same numbers at all points, and where there are none the explanation is certain.
+    ``given`` names earlier claims of the author's whose own values were put in place of the
+    reference: the claim follows from them where ``carried``, else ``mistakes`` are its own beside
+    them.
     """
 
     claim: str
@@ -78,13 +115,35 @@ class ClaimResult:
     says: str = ""
     place: str = ""
     reference: str = ""
+    alternatives: tuple[tuple[Mistake, ...], ...] = ()
+    given: tuple[str, ...] = ()
+    carried: bool = False
+    coverage: Coverage = field(default_factory=Coverage)
+
+    @property
+    def standing(self) -> str:
+        """The verdict as a reader sees it: ``right given p/s (carried)``."""
+        if self.carried:
+            return f"right given {' and '.join(self.given)} (carried)"
+        if self.given:
+            return f"{self.verdict}, also given {' and '.join(self.given)}"
+        return self.verdict
+
+    @property
+    def certain(self) -> bool:
+        """Whether exactly one explanation was found."""
+        return bool(self.mistakes) and not self.alternatives and self.mistakes[0].kind != "unknown"
 
     @property
     def what(self) -> str:
         """The verdict's reason in a sentence; nothing where the claim is right."""
         says = self.says
+        if self.carried:
+            return says
         if self.mistakes:
-            says = "; ".join(mistake.says for mistake in self.mistakes)
+            fits = [self.mistakes, *self.alternatives]
+            told = [" and ".join(mistake.says for mistake in fit) for fit in fits]
+            says = told[0] if len(told) == 1 else "either " + "; or ".join(told)
         elif not says and self.verdict == "wrong" and self.worst is not None:
             index = ", ".join(map(str, self.worst.index))
             says = (
@@ -102,10 +161,15 @@ class ClaimResult:
             "points": self.points,
             "worst": None if self.worst is None else self.worst.to_dict(),
             "mistakes": [mistake.to_dict() for mistake in self.mistakes],
+            "alternatives": [[one.to_dict() for one in fit] for fit in self.alternatives],
+            "given": list(self.given),
+            "carried": self.carried,
+            "standing": self.standing,
             "sizes": dict(self.sizes),
             "says": self.what,
             "place": self.place,
             "reference": self.reference,
+            "coverage": self.coverage.to_dict(),
         }
 
 
@@ -154,6 +218,11 @@ class Report:
         return " and ".join(used)
 
     @property
+    def coverage(self) -> Coverage:
+        """The coverage of all claims together."""
+        return sum((claim.coverage for claim in self.claims), start=Coverage())
+
+    @property
     def summary(self) -> str:
         """One line: how many claims, how many of each verdict, the first that is not right."""
         counts = {
@@ -190,6 +259,7 @@ class Report:
             "seed": self.seed,
             "tolerance": self.tolerance,
             "reference": self.reference,
+            "coverage": self.coverage.to_dict(),
             "notes": list(self.notes),
         }
 
@@ -198,7 +268,7 @@ class Report:
 
     def __rich__(self) -> RenderableType:
         rows = [
-            (claim.claim, claim.verdict, _short(claim.relative_error), claim.what)
+            (claim.claim, claim.standing, _short(claim.relative_error), claim.what)
             for claim in self.claims
         ]
         lines: Sequence[str] = (self._made_with, *self.notes)
@@ -212,7 +282,7 @@ class Report:
         rows = "".join(
             "<tr>"
             f"<td><code>{html.escape(claim.claim)}</code></td>"
-            f'<td style="color:{_COLOURS[claim.verdict]}"><b>{claim.verdict}</b></td>'
+            f'<td style="color:{_colour(claim)}"><b>{html.escape(claim.standing)}</b></td>'
             f"<td>{_short(claim.relative_error)}</td>"
             f'<td style="text-align:left">{html.escape(claim.what)}</td>'
             "</tr>"
@@ -235,7 +305,13 @@ class Report:
         parts.append(f"tolerance {self.tolerance:g}")
         if self.reference:
             parts.append(f"reference checked by {self.reference}")
+        if self.coverage.total:
+            parts.append(str(self.coverage))
         return ", ".join(parts)
+
+
+def _colour(claim: ClaimResult) -> str:
+    return _COLOURS["undecided" if claim.carried else claim.verdict]
 
 
 def _sizes(sizes: Mapping[str, int]) -> str:
