@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from graphengine.check.claims import TOLERANCE, order
-from graphengine.check.judging import judge
+from graphengine.check.checker import Checker, File
 from graphengine.check.ops import check_op
-from graphengine.check.points import points as good_points
-from graphengine.check.report import ClaimResult, Entry, Mistake, Report, Verdict
-from graphengine.check.trust import Place
-from graphengine.derivation import Derivation, FormulaDerivation
-from graphengine.errors import CheckError
+from graphengine.check.report import ClaimResult, Coverage, Entry, Mistake, Report, Verdict
+from graphengine.derivation import Derivation
 from graphengine.graph import Graph
 from graphengine.ops.base import Op
 
 if TYPE_CHECKING:
     from graphengine.spec import Spec
 
-__all__ = ["ClaimResult", "Entry", "Mistake", "Report", "Verdict", "check", "check_op"]
-
-File: TypeAlias = str | os.PathLike[str]
+__all__ = [
+    "Checker",
+    "ClaimResult",
+    "Coverage",
+    "Entry",
+    "Mistake",
+    "Report",
+    "Verdict",
+    "check",
+    "check_op",
+]
 
 
 def check(
@@ -65,69 +67,10 @@ def check(
     >>> report.first, report["J/W"].relative_error
     ('J/W', 2.0)
     """
-    limit = TOLERANCE if tolerance is None else tolerance
-    if points < 1 or not 0 < limit < 1:
-        raise CheckError(
-            "check",
-            expected="at least 1 point and a tolerance between 0 and 1",
-            got=f"points={points}, tolerance={limit}",
-        )
-    if isinstance(source, (str, os.PathLike)):
-        from graphengine.spec import load  # noqa: PLC0415 (graphs need no YAML)
-
-        source = load(Path(source), ops=ops)
-    claimed = _derivation(source, derivation)
-    graph = source if isinstance(source, Graph) else source.graph
-    known = [
-        (claim.of, claim.wrt)
-        for claim in claimed.claims
-        if claim.of in graph and claim.wrt in graph
-    ]
-    for_points, for_places = np.random.default_rng(seed).spawn(2)
-    drawn = good_points(source, for_points, points, claims=known, vary_sizes=vary_sizes)
-    places = [
-        Place(one, rng, limit) for one, rng in zip(drawn, for_places.spawn(len(drawn)), strict=True)
-    ]
-    results = judge(claimed, places, limit)
-    return Report(
-        source.name,
-        results,
-        path="" if isinstance(source, Graph) else str(source.path or ""),
-        first=_first(results, [f"{of}/{wrt}" for of, wrt in order(graph, known)]),
-        points=tuple(place.drawn.sizes for place in places),
-        seed=seed if isinstance(seed, int) else None,
-        tolerance=limit,
+    checker = Checker(
+        source, points=points, seed=seed, tolerance=tolerance, vary_sizes=vary_sizes, ops=ops
     )
-
-
-def _derivation(
-    source: Graph | Spec, given: Derivation | Mapping[str, str] | File | None
-) -> Derivation:
-    if given is None and not isinstance(source, Graph):
-        given = source.derivation
-    if isinstance(given, (str, os.PathLike)):
-        from graphengine.spec import Spec, load_derivation  # noqa: PLC0415 (graphs need no YAML)
-
-        spec = Spec.of(source) if isinstance(source, Graph) else source
-        given = load_derivation(Path(given), spec)
-    elif isinstance(given, Mapping):
-        given = FormulaDerivation(given)
-        graph = source if isinstance(source, Graph) else source.graph
-        given.check(graph, () if isinstance(source, Graph) else source.sizes)
-    if given is None or not given.claims:
-        raise CheckError(
-            f"check of {source.name!r}",
-            expected="a derivation with claims",
-            got="none",
-            hint="write them in the spec under derivation:, or bring a submission",
-        )
-    return given
-
-
-def _first(results: Sequence[ClaimResult], judged: Sequence[str]) -> str:
-    """The first claim that is not right: unknown nodes first, then in the graph's order."""
-    bad = [result.claim for result in results if result.verdict != "right"]
-    return min(bad, key=lambda name: judged.index(name) if name in judged else -1, default="")
+    return checker.check(derivation)
 
 
 class _Callable(ModuleType):

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from itertools import combinations
 
 import numpy as np
 
-from graphengine.check.claims import Comparison, as_matrix, compare, shape_mistake
-from graphengine.check.report import ClaimResult
+from graphengine.check.backward import Given, Step
+from graphengine.check.claims import Comparison, as_matrix, compare, order, shape_mistake
+from graphengine.check.diagnosis import Case, diagnose, follows
+from graphengine.check.report import ClaimResult, Mistake
 from graphengine.check.trust import ROUNDING_FACTOR, Place, Reference
 from graphengine.derivation import Claim, Derivation, Point
-from graphengine.errors import GraphEngineError
+from graphengine.errors import GraphEngineError, ShapeError
 from graphengine.ops.base import Array, as_value
 
 __all__ = ["judge"]
 
 HIDDEN = 1e-3
 """Where rounding reaches this part of the derivative, agreement within it decides nothing."""
+TIGHT = 1e-11
+"""A claim that is right to this where a constant has its own tiny value has the number in place of
+the constant's name, if it is wrong where the constant has another value."""
+MOST_GIVEN = 4
+"""So many of the author's earlier wrong claims are tried in all combinations."""
 
 Values = Mapping[str, Array | GraphEngineError]
 
@@ -33,9 +41,13 @@ def judge(
     where the reference can be trusted.  ``undecided``: the reference disagrees with numeric
     derivatives at some point; or at more than half of the points there is a kink, a value that
     is not finite, or rounding as large as the derivative.  Else ``right``.
+
+    What is wrong is then judged again with the author's own earlier values in place of the
+    reference (an error carried forward), and explained: :func:`~graphengine.check.diagnosis`.
     """
     trial = _Trial(derivation, places, tolerance)
-    return tuple(trial.verdict(claim) for claim in derivation.claims)
+    results = {claim.name: trial.verdict(claim) for claim in derivation.claims}
+    return tuple(trial.explained(results)[claim.name] for claim in derivation.claims)
 
 
 class _Trial:
@@ -61,8 +73,10 @@ class _Trial:
         )
         return [[next(found) for _ in place.rounded] for place in self.places]
 
+    # --- verdicts -------------------------------------------------------------------------
+
     def verdict(self, claim: Claim) -> ClaimResult:
-        """The verdict on one claim."""
+        """The verdict on one claim by itself."""
         made = ClaimResult(claim.name, "error", place=claim.place)
         missing = [node for node in (claim.of, claim.wrt) if node not in self.places[0].graph]
         if missing:
@@ -73,7 +87,9 @@ class _Trial:
             made = replace(made, sizes=place.drawn.sizes)
             array = _array(values, claim.name)
             if isinstance(array, GraphEngineError):
-                return replace(made, says=str(array))
+                mistakes = (Mistake("shape", claim.wrt, str(array)),)
+                shapes = isinstance(array, ShapeError)
+                return replace(made, says=str(array), mistakes=mistakes if shapes else ())
             of, wrt = place.graph[claim.of], place.graph[claim.wrt]
             if as_matrix(array, of.shape, wrt.shape, layout) is None:
                 mistake = shape_mistake(claim.name, array.shape, of.shape, wrt.shape, layout)
@@ -81,10 +97,13 @@ class _Trial:
             arrays.append(array)
         return self._by_numbers(claim, arrays)
 
-    def _by_numbers(self, claim: Claim, arrays: Sequence[Array]) -> ClaimResult:
-        references = [
+    def _references(self, claim: Claim) -> list[Reference]:
+        return [
             place.reference(place.graph[claim.of], place.graph[claim.wrt]) for place in self.places
         ]
+
+    def _by_numbers(self, claim: Claim, arrays: Sequence[Array]) -> ClaimResult:
+        references = self._references(claim)
         method = " and ".join(dict.fromkeys(r.method for r in references if r.method))
         made = ClaimResult(claim.name, "undecided", place=claim.place, reference=method)
         doubt = next((r.trouble for r in references if r.method and r.trouble), "")
@@ -96,6 +115,10 @@ class _Trial:
             if not reference.trouble
         }
         why = next((reference.trouble for reference in references if reference.trouble), "")
+        if self._written_out(found):
+            found = {k: one for k, one in found.items() if not self.places[k].drawn.rescaled}
+            why = "judged with the graph's own constants alone: the claim has numbers for them"
+            made = replace(made, says=why)
         for k in sorted(found, key=lambda k: -found[k].error):
             if found[k].error <= self.tolerance:
                 break
@@ -106,10 +129,17 @@ class _Trial:
             if hidden:
                 del found[k]
                 why = f"rounding is as large as ∂{claim.of}/∂{claim.wrt} itself"
-        if 2 * len(found) < len(self.places):
+        usable = sum(1 for place in self.places if not place.drawn.rescaled or not made.says)
+        if 2 * len(found) < usable or not found:
             return replace(made, points=len(found), says=why)
         worst = max(found, key=lambda k: found[k].error)
         return self._result(replace(made, verdict="right"), found, worst)
+
+    def _written_out(self, found: Mapping[int, Comparison]) -> bool:
+        """Whether the claim is exact wherever constants have their own values, and only there."""
+        moved = [one.error for k, one in found.items() if self.places[k].drawn.rescaled]
+        own = [one.error for k, one in found.items() if not self.places[k].drawn.rescaled]
+        return bool(moved and own) and max(moved) > self.tolerance and max(own) <= TIGHT
 
     def _result(
         self, made: ClaimResult, found: Mapping[int, Comparison], worst: int
@@ -163,6 +193,122 @@ class _Trial:
         size = np.max(np.abs(reference.matrix), initial=0.0)
         hidden = bool(np.max(noise, initial=0.0) > HIDDEN * size)
         return self._compare(claim, k, array, reference, noise), hidden
+
+    # --- explanations ---------------------------------------------------------------------
+
+    def explained(self, results: Mapping[str, ClaimResult]) -> dict[str, ClaimResult]:
+        """The results with what explains those that are wrong, in the order of the graph."""
+        found = dict(results)
+        claims = {claim.name: claim for claim in self.derivation.claims}
+        wrong = [claim for claim in claims.values() if results[claim.name].verdict == "wrong"]
+        pairs = {(claim.of, claim.wrt): claim for claim in wrong}
+        for pair in order(self.places[0].graph, pairs):
+            claim = pairs[pair]
+            earlier = [one for one in wrong if one is not claim]
+            found[claim.name] = self._explained(claim, results[claim.name], earlier)
+        return found
+
+    def _explained(
+        self, claim: Claim, result: ClaimResult, earlier: Sequence[Claim]
+    ) -> ClaimResult:
+        case = self._case(claim)
+        if case is None:
+            return result
+        matrices = self._matrices(claim, case)
+        given = list(self._given(claim, case, earlier))
+        if matrices is not None:
+            for own in given:
+                if follows(case, matrices, own):
+                    names = own[0].names
+                    says = f"it follows from the claim of {' and '.join(names)}"
+                    return replace(result, given=names, carried=True, says=says)
+        found = diagnose(case, matrices, given)
+        if found is None:
+            if matrices is None:
+                return result
+            return replace(result, mistakes=(self._unknown(claim, result),))
+        return replace(
+            result,
+            mistakes=found.mistakes,
+            alternatives=found.alternatives,
+            given=found.given.names,
+        )
+
+    def _unknown(self, claim: Claim, result: ClaimResult) -> Mistake:
+        says = f"no known mistake; {replace(result, sizes={}).what}"
+        return Mistake("unknown", claim.wrt, says)
+
+    def _case(self, claim: Claim) -> Case | None:
+        """The claim at the places whose reference can be used."""
+        references = self._references(claim)
+        arrays = [_array(values, claim.name) for values in self.values]
+        usable = [
+            k
+            for k, reference in enumerate(references)
+            if not reference.trouble and isinstance(arrays[k], np.ndarray)
+        ]
+        finite = [k for k in usable if np.isfinite(np.asarray(arrays[k])).all()]
+        if not finite or len(finite) < len(usable):
+            return None
+        return Case(
+            claim,
+            self.derivation.layout,
+            [self.places[k] for k in usable],
+            [np.asarray(arrays[k]) for k in usable],
+            [references[k] for k in usable],
+            self.tolerance,
+            {},
+        )
+
+    def _matrices(self, claim: Claim, case: Case) -> list[Array] | None:
+        found = []
+        for place, array in zip(case.places, case.arrays, strict=True):
+            of, wrt = place.graph[claim.of], place.graph[claim.wrt]
+            matrix = as_matrix(array, of.shape, wrt.shape, self.derivation.layout)
+            if matrix is None:
+                return None
+            found.append(matrix)
+        return found
+
+    def _given(
+        self, claim: Claim, case: Case, earlier: Sequence[Claim]
+    ) -> Iterator[Sequence[Given]]:
+        """The author's own values that this claim may follow from: one, several, all of them."""
+        inside = {node.name for node in case.flow(0).inside}
+        usable: list[tuple[Claim, list[Array]]] = []
+        for one in earlier:
+            on_the_way = one.of in inside and (one.wrt in inside or one.wrt == claim.wrt)
+            if not on_the_way or (one.of == claim.of and one.wrt == claim.wrt):
+                continue
+            own = self._case(one)
+            matrices = self._matrices(one, own) if own is not None else None
+            if own is None or matrices is None or list(own.places) != list(case.places):
+                continue
+            usable.append((one, matrices))
+        graph = case.places[0].graph
+        usable.sort(key=lambda pair: graph[pair[0].wrt].number)
+        if len(usable) > MOST_GIVEN:
+            sets = [(one,) for one in usable] + [tuple(usable)]
+        else:
+            counts = range(1, len(usable) + 1)
+            sets = [chosen for count in counts for chosen in combinations(usable, count)]
+        for chosen in sets:
+            yield [self._given_at(claim, case, k, chosen) for k in range(len(case.places))]
+
+    def _given_at(
+        self, claim: Claim, case: Case, k: int, chosen: Sequence[tuple[Claim, list[Array]]]
+    ) -> Given:
+        place = case.places[k]
+        fixed, steps = {}, []
+        for one, matrices in chosen:
+            child, parent = place.graph[one.of], place.graph[one.wrt]
+            if one.of == claim.of:
+                fixed[parent] = matrices[k]
+            else:
+                right = place.reference(child, parent)
+                if not right.trouble:
+                    steps.append(Step(child, parent, matrices[k] - right.matrix))
+        return Given(tuple(one.name for one, _ in chosen), fixed, tuple(steps))
 
 
 def _array(values: Values, name: str) -> Array | GraphEngineError:

@@ -29,6 +29,8 @@ NEAR = 1e-3
 
 With many entries some are always nearer than that; from 50 entries on it is 0.05 / entries.
 """
+DROWNING = 3e-3
+"""Terms with a constant factor below this are also looked at with a larger one."""
 OWN_WORK = 500_000
 """A spec whose sizes are free is also checked at its own sizes where that takes at most so many
 numbers (values of nodes, entries of claims)."""
@@ -55,7 +57,8 @@ class Drawn:
     """A point: sizes, the graph at these sizes, values of its start nodes, and the run there.
 
     ``troubles`` says, by node, what could not be avoided: a kink, a value that is not finite.
-    ``clearance`` is the smallest relative margin of all kinks.
+    ``clearance`` is the smallest relative margin of all kinks.  ``rescaled`` says that tiny or
+    huge constants have another value here, so that no term drowns.
     """
 
     sizes: Mapping[str, int]
@@ -64,6 +67,7 @@ class Drawn:
     run: Run
     troubles: Mapping[str, str] = field(default_factory=dict)
     clearance: float = math.inf
+    rescaled: bool = False
 
 
 # --- a point --------------------------------------------------------------------------------
@@ -90,33 +94,50 @@ def draw(
     claims: Sequence[tuple[str, str]] = (),
     like: Mapping[str, Array] | None = None,
     sizes: Mapping[str, int] | None = None,
+    rescale: bool = False,
 ) -> Drawn:
     """A good point of ``graph``: drawn again until all is finite and away from kinks.
 
     With ``claims``, pairs (of, wrt), only the first of each must be finite, and only what lies
     between the two must be away from kinks; without, all nodes.  Real start nodes in ``like``
     get the magnitude of the values there; wide ones without get smaller numbers, so that sums
-    over them do not saturate what follows.  When no try succeeds, the
+    over them do not saturate what follows.  With ``rescale`` constants that are tiny or huge
+    numbers get values near 1.  When no try succeeds, the
     one with the fewest troubles is returned.
     """
     tops, smooth = _watched(graph, claims)
     starts = [node for node in graph.starts if node.role != "constant"]
     scales = {node: _scale(node, (like or {}).get(node.name)) for node in starts}
+    tiny = [node for node in graph.starts if _drowns(node)] if rescale else []
     entries = 1 + sum(node.size for node in graph.nodes)
     best: Drawn | None = None
     broken = 0
     for _ in range(max(6, min(40, WORK // entries))):
         regime = REGIMES[min(broken // 6, len(REGIMES) - 1)]
         values = {node.name: value(node, rng, regime, scales[node]) for node in starts}
+        values |= {node.name: _near_one(node, rng) for node in tiny}
         run = graph.run(values)
         troubles, margin, whole = _inspect(run, tops, smooth)
         broken += not whole
         if best is None or len(troubles) < len(best.troubles):
-            best = Drawn(dict(sizes or {}), graph, values, run, troubles, margin)
+            moved = bool(tiny)
+            best = Drawn(dict(sizes or {}), graph, values, run, troubles, margin, moved)
         if not troubles:
             break
     assert best is not None
     return best
+
+
+def _drowns(node: Node) -> bool:
+    """Whether a constant is a number whose terms are far smaller or larger than the others."""
+    if node.role != "constant" or node.shape or node.value is None:
+        return False
+    return 0 < abs(float(node.value)) < DROWNING or abs(float(node.value)) > 1 / DROWNING
+
+
+def _near_one(node: Node, rng: np.random.Generator) -> Array:
+    assert node.value is not None
+    return np.asarray(np.sign(node.value) * rng.uniform(0.3, 0.9))
 
 
 def _scale(node: Node, like: Array | None) -> float:
@@ -213,7 +234,8 @@ def points(
         if work <= OWN_WORK:
             found += _fixed(source.graph, rng, 1, claims, source.values, own)
         for sizes, graph in _resized(source, rng, count - len(found)):
-            found.append(draw(graph, rng, claims=claims, sizes=sizes))
+            rescale = len(found) % 2 == 1
+            found.append(draw(graph, rng, claims=claims, sizes=sizes, rescale=rescale))
     if len(found) < count and (work <= OWN_WORK or not found):
         left = count - len(found)
         found += _fixed(source.graph, rng, left, claims, source.values, own)
@@ -229,7 +251,10 @@ def _fixed(
     sizes: Mapping[str, int],
 ) -> list[Drawn]:
     fitting = max(1, min(count, WORK // max(_work(graph, claims), 1)))
-    return [draw(graph, rng, claims=claims, like=like, sizes=sizes) for _ in range(fitting)]
+    return [
+        draw(graph, rng, claims=claims, like=like, sizes=sizes, rescale=k % 2 == 1)
+        for k in range(fitting)
+    ]
 
 
 def _work(graph: Graph, claims: Sequence[tuple[str, str]]) -> int:

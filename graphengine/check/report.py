@@ -12,6 +12,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from graphengine.errors import plural
+from graphengine.graph import Graph
 from graphengine.tables import as_text, table
 
 __all__ = ["ClaimResult", "Coverage", "Entry", "Mistake", "Report", "Verdict"]
@@ -179,7 +180,8 @@ class Report:
 
     ``first`` names the first claim that is not right in the order of the graph (local Jacobians,
     then gradients of nodes from the result down, then those of start nodes); ``points`` holds
-    the sizes at each point; ``seed`` is None where the caller brought a generator.
+    the sizes at each point; ``seed`` is None where the caller brought a generator; ``graph`` is
+    there for the picture.
 
     >>> report = Report("demo", (ClaimResult("J/x", "right", 2e-16, 5),), points=({"d": 3},))
     >>> report.verdict, report.exit_status
@@ -200,6 +202,7 @@ class Report:
     seed: int | None = 0
     tolerance: float = 1e-7
     notes: tuple[str, ...] = ()
+    graph: Graph | None = field(default=None, compare=False, repr=False)
 
     @property
     def verdict(self) -> Verdict:

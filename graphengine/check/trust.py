@@ -13,8 +13,10 @@ from typing import Any
 import networkx as nx
 import numpy as np
 
+from graphengine.check.backward import NOTHING, Flow, Given
 from graphengine.check.claims import ROUNDING, SPILL
 from graphengine.check.contributions import Contributions, Rounded, matrix
+from graphengine.check.mistakes import Catalogue
 from graphengine.check.points import Drawn
 from graphengine.check.reference import Along, Directional, complex_step, continues, differences
 from graphengine.errors import GraphEngineError
@@ -24,6 +26,8 @@ from graphengine.run import Run
 
 __all__ = ["ROUNDING_FACTOR", "Place", "Reference", "numeric_rule", "some_direction"]
 
+CONDENSED = 4
+"""A derivative is condensed to so many numbers before it is looked at in full."""
 DIRECTIONS = 2
 ROUNDED_RUNS = 3
 ROUNDING_FACTOR = 16.0
@@ -51,7 +55,41 @@ class Place:
     def __init__(self, drawn: Drawn, rng: np.random.Generator, tolerance: float) -> None:
         self.drawn, self.graph, self.run = drawn, drawn.graph, drawn.run
         self.tolerance = tolerance
-        self._directions, self._errors = rng.spawn(2)
+        self._seed = int(rng.integers(2**62))
+        self._references: dict[tuple[Node, Node], Reference] = {}
+        self._flows: dict[tuple[str, str], Flow] = {}
+        self._spreads: dict[tuple[Node, Node], Array] = {}
+
+    def rng(self, *key: int) -> np.random.Generator:
+        """Random numbers that depend on the point and on ``key`` alone."""
+        return np.random.default_rng([self._seed, *key])
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """The mistakes that can be made in this graph at this point."""
+        return Catalogue(self.run)
+
+    def flow(self, of: str, wrt: str, given: Given = NOTHING) -> Flow:
+        """The backward pass from ``of`` to ``wrt``, condensed along random directions."""
+        if given is NOTHING and (of, wrt) in self._flows:
+            return self._flows[of, wrt]
+        top, source = self.graph[of], self.graph[wrt]
+        rng = self.rng(2, top.number, source.number)
+        row = rng.uniform(0.5, 1.5, top.size) if top.size > 1 else np.ones(1)
+        columns = rng.uniform(0.5, 1.5, (source.size, CONDENSED if top.size * source.size > 1 else 1))
+        columns *= rng.choice([-1.0, 1.0], columns.shape)
+        made = Flow(self.catalogue, top, source, row, columns, given)
+        if given is NOTHING:
+            self._flows[of, wrt] = made
+        return made
+
+    def matrix(self, of: str, wrt: str) -> Array:
+        """``∂of/∂wrt`` as the graph has it."""
+        return matrix(self.run, self.graph[of], self.graph[wrt])
+
+    def summed(self, of: str, wrt: str) -> Array:
+        """The derivative of the sum of all entries of ``of``."""
+        return np.asarray(self.matrix(of, wrt).sum(axis=0, keepdims=True))
 
     @cached_property
     def contributions(self) -> Contributions:
@@ -62,7 +100,7 @@ class Place:
     def rounded(self) -> tuple[Rounded, ...]:
         """Runs in which every value is off by a few units in the last place."""
         return tuple(
-            Rounded(self.graph, self.drawn.values, self._errors) for _ in range(ROUNDED_RUNS)
+            Rounded(self.graph, self.drawn.values, self.rng(1, k)) for k in range(ROUNDED_RUNS)
         )
 
     def values(self, run: Run | None = None) -> dict[str, Array]:
@@ -72,12 +110,20 @@ class Place:
 
     def spread(self, of: Node, wrt: Node) -> Array:
         """How far rounding moves the reference, entry by entry."""
-        exact = matrix(self.run, of, wrt)
-        moved = [np.abs(matrix(run, of, wrt) - exact) for run in self.rounded]
-        return np.asarray(np.max(moved, axis=0))
+        if (of, wrt) not in self._spreads:
+            exact = matrix(self.run, of, wrt)
+            moved = [np.abs(matrix(run, of, wrt) - exact) for run in self.rounded]
+            self._spreads[of, wrt] = np.asarray(np.max(moved, axis=0))
+        return self._spreads[of, wrt]
 
     def reference(self, of: Node, wrt: Node) -> Reference:
         """The reference for ``∂of/∂wrt``, checked."""
+        if (of, wrt) not in self._references:
+            self._references[of, wrt] = self._checked(of, wrt)
+        return self._references[of, wrt]
+
+    def _checked(self, of: Node, wrt: Node) -> Reference:
+        rng = self.rng(0, of.number, wrt.number)
         along = Along(self.run, of, wrt)
         trouble = self._trouble(along)
         if trouble:
@@ -91,7 +137,7 @@ class Place:
             return Reference(trouble=f"∂{of.name}/∂{wrt.name} of the graph is not finite")
         method = ""
         for _ in range(DIRECTIONS):
-            method, trouble = self._verify(along, exact, sizes)
+            method, trouble = self._verify(along, exact, sizes, rng)
             if trouble:
                 break
         return Reference(exact, sizes, method, trouble)
@@ -107,9 +153,11 @@ class Place:
 
     # --- the reference against values alone -------------------------------------------------
 
-    def _verify(self, along: Along, exact: Array, sizes: Array) -> tuple[str, str]:
+    def _verify(
+        self, along: Along, exact: Array, sizes: Array, rng: np.random.Generator
+    ) -> tuple[str, str]:
         """Compare along one random direction: the method that was used, and the trouble."""
-        direction = some_direction(self.run.value(along.wrt), self._directions)
+        direction = some_direction(self.run.value(along.wrt), rng)
         flat = direction.reshape(-1)
         given, size = exact @ flat, sizes @ np.abs(flat)
         allowed = self.tolerance * (np.abs(exact) @ np.abs(flat)) + ROUNDING * size
@@ -124,9 +172,9 @@ class Place:
             second = along.derivative(direction, method="differences")
             if not _disagreement(given, second, allowed, size):
                 return second.method, ""
-        return found.method, trouble + self._suspect(along) if trouble else ""
+        return found.method, trouble + self._suspect(along, rng) if trouble else ""
 
-    def _suspect(self, along: Along) -> str:
+    def _suspect(self, along: Along, rng: np.random.Generator) -> str:
         """The first edge between the two whose own rule disagrees with the op's values."""
         reached = {along.wrt, *along.between}
         for node in along.between:
@@ -135,7 +183,7 @@ class Place:
             for place, arg in enumerate(node.args):
                 if not isinstance(arg, Node) or arg not in reached:
                     continue
-                direction = some_direction(args[place], self._directions)
+                direction = some_direction(args[place], rng)
                 found = numeric_rule(node.op, args, place, direction)
                 given = self.run.rule(node, place).push(direction)
                 gap = np.max(np.abs(given - found.value), initial=0.0)

@@ -1,0 +1,164 @@
+"""Numeric columns of a Jacobian: differences of a function along groups of columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graphengine.check.functions.calls import Raised, Values
+from graphengine.check.functions.slopes import STEPS, Slopes, slopes
+from graphengine.check.reference import Method
+from graphengine.ops.base import Array
+
+__all__ = ["Columns", "Found", "reach"]
+
+Indices = NDArray[np.intp]
+_BATCH = 200_000
+_TINY = 1e-30
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Entries of the numeric Jacobian.
+
+    ``step`` is how far the entry's column was moved (times :data:`STEPS`), ``size`` what the
+    slope of the entry's row is along its largest column moved so far: what ``value * step`` is
+    compared with to tell whether an entry matters.
+    """
+
+    rows: Indices
+    cols: Indices
+    value: Array
+    error: Array
+    left: Array
+    right: Array
+    kink: NDArray[np.bool_]
+    step: Array
+    size: Array
+
+
+def reach(x: Array) -> Array:
+    """How far to move each entry of x, to change the function by an amount that can be measured.
+
+    By its own size, or by the largest entry's, either of which may set the scale of the function:
+    the geometric mean of the two.
+    """
+    largest = float(np.max(np.abs(x))) or 1.0
+    return np.where(x == 0, largest, np.sqrt(np.abs(x) * largest))
+
+
+class Columns:
+    """Slopes of ``values`` at x along sums of columns, each moved by its own random step.
+
+    The steps differ from column to column, so that entries in the wrong column of a group do not
+    pass for those in the right one.
+    """
+
+    def __init__(
+        self, values: Values, x: Array, rng: np.random.Generator, method: Method = "differences"
+    ) -> None:
+        self.values, self.x, self.rng, self.method = values, x, rng, method
+        self.here = values(x)
+        self.step = self.steps(reach(x))
+
+    def steps(self, sizes: Array) -> Array:
+        """Random steps of about these sizes."""
+        return np.asarray(sizes * self.rng.uniform(0.7, 1.4, self.x.size))
+
+    def other_steps(self) -> Iterator[Array]:
+        """Steps by each entry's own size, and by that of the largest."""
+        sizes = np.abs(self.x)
+        largest = float(np.max(sizes)) or 1.0
+        if np.any((sizes != largest) & (sizes != 0)):
+            yield self.steps(np.where(sizes == 0, np.min(sizes[sizes > 0]), sizes))
+        if largest != 1.0 or np.any(sizes != largest):
+            yield self.steps(np.full(self.x.size, largest))
+        yield self.steps(np.ones(self.x.size))
+
+    def slopes(self, groups: Sequence[Indices], step: Array | None = None) -> Slopes:
+        """The slopes along each group of columns, (groups, components)."""
+        step = self.step if step is None else step
+        width = max(1, _BATCH // max(self.here.size, 1))
+        parts = [
+            self._batch(groups[start : start + width], step)
+            for start in range(0, len(groups), width)
+        ]
+        joined = (
+            np.concatenate([getattr(part, field.name) for part in parts])
+            for field in fields(Slopes)
+        )
+        return Slopes(*joined)
+
+    def _batch(self, groups: Sequence[Indices], step: Array) -> Slopes:
+        if self.method == "complex step":
+            return self._complex(groups, step)
+        high = np.empty((len(STEPS), len(groups), self.here.size))
+        low = np.empty_like(high)
+        for k, group in enumerate(groups):
+            moved = self.x.copy()
+            for level, h in enumerate(STEPS):
+                moved[group] = self.x[group] + h * step[group]
+                high[level, k] = self.values.or_nan(moved)
+                moved[group] = self.x[group] - h * step[group]
+                low[level, k] = self.values.or_nan(moved)
+        return slopes(high, low, self.here, self.values.jitter)
+
+    def _complex(self, groups: Sequence[Indices], step: Array) -> Slopes:
+        value = np.empty((len(groups), self.here.size))
+        for k, group in enumerate(groups):
+            moved = self.x.astype(complex)
+            moved[group] += 1j * _TINY * step[group]
+            value[k] = self.values.complex(moved).imag / _TINY
+        error = np.where(np.isfinite(value), 64 * np.finfo(float).eps * np.abs(value), np.inf)
+        return Slopes(value, error, value, value, np.zeros(value.shape, bool), np.abs(value))
+
+    def trouble(self) -> str:
+        """Why complex step cannot be used here; nothing where it can.
+
+        It is compared with differences along one direction, since it silently gives 0 through
+        absolute values, real parts and comparisons.
+        """
+        whole = [np.arange(self.x.size)]
+        try:
+            exact = self._complex(whole, self.step)
+        except Raised as error:
+            return f"complex step cannot be used: {error}"
+        plain = Columns(self.values, self.x, self.rng)
+        found = plain.slopes(whole, self.step)
+        gap = np.abs(exact.value - found.value)
+        off = (gap > 10 * found.error + 1e-6 * np.abs(found.value)) & np.isfinite(found.error)
+        if np.any(off | found.kink):
+            return (
+                f"complex step gives other slopes than differences: {self.values.name} does not "
+                "continue to complex arguments (an absolute value, a real part, a comparison)"
+            )
+        return ""
+
+
+def merged(one: Found, two: Found) -> Found:
+    """The better of two measurements of the same entries; where they contradict each other the
+    error is their distance.
+    """
+    with np.errstate(all="ignore"):
+        better = two.error < one.error
+        apart = np.abs(one.value - two.value)
+        torn = np.isfinite(apart) & (apart > 3 * (one.error + two.error))
+    taken = [
+        np.where(better, getattr(two, field.name), getattr(one, field.name))
+        for field in fields(Found)
+    ]
+    made = Found(*taken)
+    return Found(
+        one.rows,
+        one.cols,
+        made.value,
+        np.where(torn, apart, made.error),
+        made.left,
+        made.right,
+        one.kink | two.kink,
+        made.step,
+        made.size,
+    )

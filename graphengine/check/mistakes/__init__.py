@@ -1,0 +1,214 @@
+"""The catalogue of mistakes that people make in hand derivations, as changes of a backward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+
+import numpy as np
+
+from graphengine.board import edge_jacobians
+from graphengine.check.mistakes import chain, scale  # noqa: F401 (they register)
+from graphengine.check.mistakes.base import LINKS, Change, Link, Mutant, drop, home, of_node, scaled
+from graphengine.check.mistakes.local import swapped, usable
+from graphengine.graph import Graph, Node
+from graphengine.jacobian import Jacobian
+from graphengine.run import Run
+
+__all__ = ["Catalogue", "Change", "Link", "Mutant", "called", "changes_nothing", "regularisers", "usable"]
+
+_STATISTICS = {"mean", "var", "norm", "max", "min", "logsumexp", "sum", "sum_of_squares"}
+
+
+class Catalogue:
+    """All mistakes that can be made in the backward pass of one run.
+
+    ``generators`` are the mistakes at a link; leaving one out is how the tests show that each is
+    needed.
+    """
+
+    def __init__(self, run: Run, generators: Sequence[object] | None = None) -> None:
+        self.run = run
+        self.generators = LINKS if generators is None else generators
+        self._mutants: dict[tuple[object, ...], list[Mutant]] = {}
+        self._made: dict[Change, Jacobian | None] = {}
+
+    def made(self, change: Change) -> Jacobian | None:
+        """The Jacobian of a changed link, made once; None where it does not exist."""
+        if change not in self._made:
+            self._made[change] = usable(change.made)
+        return self._made[change]
+
+    @cached_property
+    def edges(self) -> Mapping[Node, list[Link]]:
+        """The links of one op each, by their child."""
+        found: dict[Node, list[Link]] = {}
+        for node in self.run.graph.nodes:
+            found[node] = [
+                Link(self.run, node, arg, lambda node=node, place=place: self.run.rule(node, place), place)  # type: ignore[misc]  # bound now
+                for place, arg in enumerate(node.args)
+                if isinstance(arg, Node)
+            ]
+        return found
+
+    @cached_property
+    def ways(self) -> Mapping[Node, list[Link]]:
+        """The links between named nodes through unnamed ones, by their child."""
+        found: dict[Node, list[Link]] = {}
+        for child in self.run.graph.named.values():
+            inner = [arg for arg in child.args if isinstance(arg, Node) and not arg.named and arg.op]
+            parents: set[Node] = set()
+            while inner:
+                for arg in inner.pop().args:
+                    if isinstance(arg, Node):
+                        (parents.add if arg.named or arg.op is None else inner.append)(arg)
+            found[child] = [
+                Link(self.run, child, parent, lambda child=child, parent=parent: edge_jacobians(self.run, child)[parent])  # type: ignore[misc]  # bound now
+                for parent in sorted(parents, key=lambda one: one.number)
+            ]
+        return found
+
+    def between(self, of: Node, wrt: Node, inside: Sequence[Node]) -> Iterator[Mutant]:
+        """The mistakes on the way from ``wrt`` to ``of``, ``inside`` being the nodes there."""
+        reached = [wrt, *inside]
+        for node in inside:
+            links = [link for link in self.edges[node] if link.parent in reached]
+            for link in (*links, *self.ways.get(node, ())):
+                if link.parent in reached:
+                    yield from self.at(link)
+            yield from swapped(links)
+        yield from self.constants(of, reached)
+        yield from self.penalties(of, inside)
+
+    def at(self, link: Link) -> list[Mutant]:
+        """The mistakes at one link, those that change nothing at all left out."""
+        if link.key not in self._mutants:
+            self._mutants[link.key] = [
+                mutant
+                for generator in self.generators
+                for mutant in generator(link)  # type: ignore[operator]  # generators are functions
+            ]
+        return self._mutants[link.key]
+
+    def constants(self, of: Node, reached: Sequence[Node]) -> Iterator[Mutant]:
+        """Rows 27, 31: a node taken for a constant, or all statistics of a layer at once."""
+        statistics: list[Link] = []
+        for node in reached:
+            if node is of:
+                continue
+            links = [
+                link
+                for child in self._children(node)
+                if child in reached
+                for link in self.edges[child]
+                if link.parent is node
+            ]
+            reduces = node.op is not None and node.op.name in _STATISTICS
+            reduces = reduces and bool(node.shape)
+            statistics += links if reduces else []
+            name = node.name if node.named else node.formula
+            says = f"{name} is treated as a constant"
+            made = of_node(node, links, "constant", "treated_as_constant", says, 3 if reduces else 6)
+            if made is not None and links:
+                yield made
+        nodes = list(dict.fromkeys(link.parent for link in statistics))
+        if len(nodes) > 1:
+            names = " and ".join(node.name if node.named else node.formula for node in nodes)
+            says = f"{names} are treated as constants"
+            made = of_node(nodes[0], statistics, "all", "treated_as_constant", says, 3)
+            if made is not None:
+                yield made
+
+    def penalties(self, of: Node, inside: Sequence[Node]) -> Iterator[Mutant]:
+        """Rows 56, 57, 58, 60: the regulariser left out, or weighted by another number."""
+        for node in regularisers(self.run.graph, of, inside):
+            links = [
+                link
+                for child in self._children(node)
+                if child in inside
+                for link in self.edges[child]
+                if link.parent is node
+            ]
+            for link in links:
+                where = called(node, inside)
+                name = where if where != home(node).name else node.formula
+                says = f"the regulariser is missing: the path through {name}"
+                yield link.mutant(
+                    "no penalty", "missing_regulariser", says, drop(link), rank=0, where=where
+                )
+                for scale, letter in [(-1.0, 0), (0.5, 0), (2.0, 0), *averages(self.run.graph)]:
+                    told = "with the wrong sign" if scale < 0 else f"times {scale:g}"
+                    says = f"the regulariser {name} is weighted wrongly: {told}"
+                    yield link.mutant(
+                        ("penalty", letter or scale),
+                        "regulariser_scale",
+                        says,
+                        scaled(link, scale),
+                        rank=0,
+                        where=where,
+                    )
+
+    def _children(self, node: Node) -> list[Node]:
+        graph = self.run.graph
+        return [graph[name] for name in graph.dag.successors(node.name)]
+
+
+_PENALTY_OPS = {
+    "square", "power", "abs", "sum", "sum_of_squares", "norm", "multiply", "divide", "add", "alias",
+    "mean", "dot", "vec", "getitem", "sqrt", "negative", "transpose", "reshape", "trace",
+}
+
+
+def regularisers(graph: Graph, of: Node, inside: Sequence[Node]) -> list[Node]:
+    """The topmost numbers on the way that are made of parameters and constants alone, by ops that
+    penalties use, in a graph whose ``of`` depends on data.
+    """
+    if of.size != 1:
+        return []
+    free: dict[Node, bool] = {}
+    for node in graph.nodes[: of.number + 1]:
+        if node.op is None:
+            free[node] = node.role != "input"
+        else:
+            free[node] = node.op.name in _PENALTY_OPS and all(free[one] for one in node.parents)
+    if all(node.role != "input" for node in graph.starts):
+        return []
+    top = []
+    for node in inside:
+        children = [graph[name] for name in graph.dag.successors(node.name)]
+        if free[node] and node.size == 1 and any(not free.get(c, True) for c in children):
+            top.append(node)
+    return top
+
+
+def called(node: Node, inside: Sequence[Node]) -> str:
+    """The name of a regulariser: its own, or that of the one named node that it is a multiple of."""
+    while not node.named:
+        parents = [one for one in node.parents if one in inside]
+        if len(parents) != 1 or parents[0].size != 1:
+            return home(node).name
+        node = parents[0]
+    return node.name
+
+
+def averages(graph: Graph) -> Iterator[tuple[float, object]]:
+    """One over each size of the graph, and the axis whose size it is."""
+    seen: set[int] = set()
+    for node in graph.nodes:
+        for axis, size in enumerate(node.shape):
+            if size > 1 and size not in seen:
+                seen.add(size)
+                yield 1 / size, (node.number, axis)
+
+
+def changes_nothing(mutant: Mutant) -> bool:
+    """Whether each changed Jacobian of a mutant is the right one at this point."""
+    for change in mutant.changes:
+        made = usable(change.made)
+        right = change.right()
+        if made is None:
+            return True
+        row = np.cos(np.arange(1.0, right.shape[0] + 1)).reshape(right.out_shape)
+        if not np.allclose(made.pull(row), right.pull(row), rtol=1e-9, atol=0.0):
+            return False
+    return True

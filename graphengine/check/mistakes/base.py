@@ -1,0 +1,208 @@
+"""What a known mistake is: a change of one or a few Jacobians of a graph's own backward pass.
+
+A mistake is a generator of :class:`Mutant` for a :class:`Link`, the place where it may be made:
+an edge of the graph, or the way between two named nodes through unnamed ones.  Each stands in the
+catalogue with its kind and the rows of evidence it answers; see :data:`LINKS` and :data:`NODES`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+import scipy.sparse as sp
+
+from graphengine.graph import Graph, Node
+from graphengine.jacobian import Jacobian
+from graphengine.ops.base import Array, Op
+from graphengine.run import Run
+
+__all__ = [
+    "Change",
+    "Link",
+    "Mutant",
+    "drop",
+    "home",
+    "mistake",
+    "of_node",
+    "place_name",
+    "scaled",
+]
+
+
+class Change(NamedTuple):
+    """``∂child/∂parent`` counts ``made()`` in place of ``right()``."""
+
+    child: Node
+    parent: Node
+    made: Callable[[], Jacobian]
+    right: Callable[[], Jacobian]
+
+
+@dataclass(frozen=True, eq=False)
+class Mutant:
+    """One mistake at one place.  ``key`` is the same at every point of one check.
+
+    ``rank`` orders mutants with equal numbers: the smaller, the likelier it is what happened.
+    ``part`` tells apart mistakes that share a sentence; ``says`` is that sentence.
+    """
+
+    key: tuple[object, ...]
+    kind: str
+    where: str
+    says: str
+    rank: int
+    changes: tuple[Change, ...]
+
+
+class Link:
+    """The way from ``parent`` to ``child``: an edge (an op and one place), or several at once.
+
+    ``jacobian`` is that of the whole way, ``op``, ``args`` and ``out`` are there for an edge.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        child: Node,
+        parent: Node,
+        jacobian: Callable[[], Jacobian],
+        place: int | None = None,
+    ) -> None:
+        self.run, self.child, self.parent, self.place = run, child, parent, place
+        self._make = jacobian
+
+    @cached_property
+    def jacobian(self) -> Jacobian:
+        """``∂child/∂parent`` along this way."""
+        return self._make()
+
+    @cached_property
+    def csr(self) -> sp.csr_array:
+        """The Jacobian as a sparse matrix."""
+        return self.jacobian.tocsr()
+
+    @cached_property
+    def where(self) -> str:
+        """The place in terms of named nodes: ``s<-z``, or the node whose formula this is in."""
+        return place_name(self.child, self.parent)
+
+    @cached_property
+    def told(self) -> str:
+        """The place for a sentence: with the piece of the formula where there is one."""
+        inner = "" if self.child.named else f", at {self.child.formula}"
+        return f"{self.where.replace('<-', ' <- ')}{inner}"
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What the link is called at every point."""
+        return self.child.number, self.parent.number, self.place
+
+    @property
+    def op(self) -> Op | None:
+        """The edge's op; None for a way of several edges."""
+        return self.child.op if self.place is not None else None
+
+    @cached_property
+    def args(self) -> list[Array]:
+        """The values of the child's arguments."""
+        return [self.run.value(a) if isinstance(a, Node) else a for a in self.child.args]
+
+    @cached_property
+    def out(self) -> Array:
+        """The child's value."""
+        return self.run.value(self.child)
+
+    @property
+    def alike(self) -> bool:
+        """Whether child and parent have one shape."""
+        return self.child.shape == self.parent.shape
+
+    def rule(self, out: Array, args: list[Array]) -> Jacobian:
+        """The edge's own rule at other values."""
+        assert self.op is not None
+        assert self.place is not None
+        return self.op.jacobian(self.place, out, args)
+
+    def mutant(
+        self,
+        name: object,
+        kind: str,
+        says: str,
+        made: Callable[[], Jacobian],
+        *,
+        rank: int = 3,
+        where: str = "",
+    ) -> Mutant:
+        """A mutant that changes this link alone."""
+        change = Change(self.child, self.parent, made, lambda: self.jacobian)
+        return Mutant((*self.key, kind, name), kind, where or self.where, says, rank, (change,))
+
+
+Catalogued: TypeAlias = Callable[[Link], Iterable[Mutant]]
+
+LINKS: list[Catalogued] = []
+"""The mistakes that can be made at a link, in the order of the modules."""
+
+
+def mistake(generator: Catalogued) -> Catalogued:
+    """Register a mistake that can be made at a link."""
+    LINKS.append(generator)
+    return generator
+
+
+# --- names ------------------------------------------------------------------------------------
+
+
+def home(node: Node) -> Node:
+    """The named node in whose formula an unnamed one stands (the first, where it is in several)."""
+    graph = node.graph
+    while not node.named and node.op is not None:
+        below = [graph[name] for name in graph.dag.successors(node.name)]
+        if not below:
+            break
+        node = min(below, key=lambda one: one.number)
+    return node
+
+
+def place_name(child: Node, parent: Node) -> str:
+    """``child<-parent`` in terms of named nodes; the node alone for what is inside its formula."""
+    owner = home(child)
+    return f"{owner.name}<-{parent.name}" if parent.named or parent.op is None else owner.name
+
+
+# --- changes ----------------------------------------------------------------------------------
+
+
+def drop(link: Link) -> Callable[[], Jacobian]:
+    """No influence."""
+    return lambda: Jacobian.zero(link.child.shape, link.parent.shape)
+
+
+def scaled(link: Link, scale: float) -> Callable[[], Jacobian]:
+    """The Jacobian times a number."""
+    return lambda: link.jacobian * scale
+
+
+def of_node(
+    node: Node, links: Iterable[Link], name: object, kind: str, says: str, rank: int
+) -> Mutant | None:
+    """The mutant that cuts all ``links``."""
+    changes = tuple(
+        Change(link.child, link.parent, drop(link), lambda link=link: link.jacobian)  # type: ignore[misc]  # a default binds it now
+        for link in links
+    )
+    return Mutant((node.number, kind, name), kind, node.name, says, rank, changes)
+
+
+def sizes_of(graph: Graph) -> Iterator[int]:
+    """The different sizes of axes of the graph's nodes, from 2 on."""
+    return iter(sorted({size for node in graph.nodes for size in node.shape if size > 1}))
+
+
+def finite(jacobian: Jacobian) -> bool:
+    """Whether all numbers of a Jacobian are."""
+    return all(np.isfinite(f.array).all() for part in jacobian.terms for f in part.factors)

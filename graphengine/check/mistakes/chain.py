@@ -1,0 +1,110 @@
+"""Mistakes in the chain rule: steps left out, taken twice, taken for constants (catalogue C)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from graphengine.check.mistakes.base import Link, Mutant, drop, mistake
+from graphengine.jacobian import Jacobian, term
+
+
+@mistake
+def missing_path(link: Link) -> Iterator[Mutant]:
+    """Rows 22, 26, 30: one of several ways is left out."""
+    if link.op is None:
+        return
+    says = f"the path {link.where.replace('<-', ' <- ')} is missing"
+    if not link.child.named:
+        says += f", at {link.child.formula}"
+    yield link.mutant("drop", "missing_path", says, drop(link), rank=3)
+
+
+@mistake
+def double_counted(link: Link) -> Iterator[Mutant]:
+    """Row 23: one way is counted twice; rows 37, 54: one Jacobian is applied twice."""
+    says = f"the path {link.told} is counted twice"
+    yield link.mutant("twice", "double_counted", says, lambda: link.jacobian * 2.0, rank=5)
+    if link.alike and link.child.size > 1 and not _is_scalar_multiple(link):
+        says = f"the Jacobian of {link.told} is applied twice"
+
+        def squared() -> Jacobian:
+            return link.jacobian.compose(link.jacobian)
+
+        yield link.mutant("applied", "double_counted", says, squared, rank=4)
+
+
+def _is_scalar_multiple(link: Link) -> bool:
+    """Whether the Jacobian is a number times the identity."""
+    return all(not part.factors for part in link.jacobian.terms)
+
+
+@mistake
+def missing_jacobian(link: Link) -> Iterator[Mutant]:
+    """Rows 24, 35, 40, 71: the node's own derivative is left out."""
+    if link.alike:
+        says = f"the derivative at {link.told} is left out: the upstream gradient passes unchanged"
+
+        def identity() -> Jacobian:
+            return Jacobian.identity(link.child.shape)
+
+        yield link.mutant("identity", "missing_jacobian", says, identity, rank=2)
+
+
+@mistake
+def one_term_of_a_jacobian(link: Link) -> Iterator[Mutant]:
+    """Rows 26, 46: of the terms of one Jacobian, one is left out, has the wrong sign, or counts
+    twice; row 53 is the case where the diagonal is what remains.
+    """
+    terms = link.jacobian.terms
+    if link.op is None or not 2 <= len(terms) <= 4:
+        return
+    for k, part in enumerate(terms):
+        rest = (*terms[:k], *terms[k + 1 :])
+        diagonal = len(rest) == 1 and rest[0].out.axes == rest[0].into.axes
+        kind = "diagonal_only" if diagonal else "missing_path"
+        gone = _one(link, part)
+        says = (
+            f"only the diagonal: the term {gone} of the Jacobian of {link.told} is missing"
+            if diagonal
+            else f"the term {gone} of the Jacobian of {link.told} is missing"
+        )
+
+        def without(rest: tuple[object, ...] = rest) -> Jacobian:
+            return replace(link.jacobian, terms=rest)
+
+        yield link.mutant(("without", k), kind, says, without, rank=1 if diagonal else 3)
+        for scale, name in ((-1.0, "sign"), (2.0, "factor")):
+            says = f"the {name} of the term {gone} of the Jacobian of {link.told} is wrong"
+
+            def with_(k: int = k, scale: float = scale) -> Jacobian:
+                changed = (*terms[:k], terms[k].scaled(scale), *terms[k + 1 :])
+                return replace(link.jacobian, terms=changed)
+
+            yield link.mutant(("term", k, scale), name, says, with_, rank=4)
+
+
+def _one(link: Link, part: object) -> str:
+    alone = replace(link.jacobian.named(link.child.called), terms=())
+    named = link.jacobian.named(link.child.called).terms
+    place = link.jacobian.terms.index(part)  # type: ignore[arg-type]  # it is one of them
+    return replace(alone, terms=(named[place],)).text()
+
+
+@mistake
+def diagonal_only(link: Link) -> Iterator[Mutant]:
+    """Row 53: only the diagonal of a full Jacobian."""
+    if not link.alike or link.child.size < 2 or link.child.size > 400:
+        return
+    if all(part.out.axes == part.into.axes for part in link.jacobian.terms):
+        return
+
+    def made() -> Jacobian:
+        diagonal = np.diagonal(link.jacobian.toarray()).reshape(link.child.shape)
+        shape = link.child.shape
+        return Jacobian.of(term("... <- ...", (diagonal, "...", "")), shape, shape)
+
+    says = f"only the diagonal of the Jacobian of {link.told}"
+    yield link.mutant("diagonal", "diagonal_only", says, made, rank=2)

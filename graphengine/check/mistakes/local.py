@@ -1,0 +1,348 @@
+"""Mistakes inside one rule: another function's slope, another value, a layout (catalogue B, D, F)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from graphengine.check.mistakes.base import Change, Link, Mutant, finite, mistake
+from graphengine.errors import GraphEngineError
+from graphengine.graph import Node
+from graphengine.jacobian import Jacobian, term
+from graphengine.jacobian.terms import Factor, Term
+from graphengine.ops import OPS
+from graphengine.ops.base import Array
+
+Slope = Callable[[Array, Array], Array]
+
+_SLOPES: Mapping[str, Slope] = {
+    "f(x), the function itself": lambda out, x: out,
+    "x": lambda out, x: x,
+    "1 - f(x)": lambda out, x: 1 - out,
+    "f(x) (1 - f(x))": lambda out, x: out * (1 - out),
+    "f(x) (1 + f(x))": lambda out, x: out * (1 + out),
+    "1 - f(x)²": lambda out, x: 1 - out**2,
+    "1 + f(x)²": lambda out, x: 1 + out**2,
+    "1 - x²": lambda out, x: 1 - x**2,
+    "x (1 - x)": lambda out, x: x * (1 - x),
+    "f(x)²": lambda out, x: out**2,
+    "1 / f(x)": lambda out, x: 1 / out,
+    "1 / x²": lambda out, x: 1 / x**2,
+    "x²": lambda out, x: x**2,
+    "1 where x > 0": lambda out, x: np.where(x > 0, 1.0, 0.0),
+    "1 where x < 0": lambda out, x: np.where(x < 0, 1.0, 0.0),
+    "sign(x)": lambda out, x: np.sign(x),
+}
+"""Slopes that people write for another function's, in terms of the value and the argument."""
+
+_OWN: Mapping[str, Mapping[str, Slope]] = {
+    "exp": {
+        "x exp(x − 1), as if of a power": lambda out, x: x * np.exp(x - 1),
+        "x exp(x)": lambda out, x: x * out,
+    },
+    "log": {"log(x)/x": lambda out, x: out / x},
+    "sqrt": {
+        "1 / (2 x)": lambda out, x: 0.5 / x,
+        "sqrt(x) / 2": lambda out, x: 0.5 * out,
+        "2 sqrt(x)": lambda out, x: 2 * out,
+    },
+    "sigmoid": {"the slope's root sqrt(f (1 − f))": lambda out, x: np.sqrt(out * (1 - out))},
+    "softplus": {"σ(x)(1 − σ(x))": lambda out, x: 1 / (1 + np.exp(-x)) / (1 + np.exp(x))},
+    "swish": {
+        "σ(x)": lambda out, x: 1 / (1 + np.exp(-x)),
+        "x σ(x)(1 − σ(x))": lambda out, x: x / (1 + np.exp(-x)) / (1 + np.exp(x)),
+        "σ(x)(1 − σ(x))": lambda out, x: 1 / (1 + np.exp(-x)) / (1 + np.exp(x)),
+    },
+    "sin": {"cos(x), with f in place of x": lambda out, x: np.cos(out)},
+    "leaky_relu": {"1 where x > 0, else 0": lambda out, x: np.where(x > 0, 1.0, 0.0)},
+    "elu": {"1 where x > 0, else 0": lambda out, x: np.where(x > 0, 1.0, 0.0)},
+    "abs": {"1": lambda out, x: np.ones(x.shape)},
+}
+
+_ACTIVATIONS = ("tanh", "sigmoid", "softplus", "swish", "relu", "gelu", "elu", "sin", "cos", "exp")
+_ACTIVATIONS += ("log", "square", "sqrt", "reciprocal", "arctan", "sinh", "cosh", "expm1", "log1p")
+
+
+def _diagonal(link: Link, made: Callable[[], Array]) -> Callable[[], Jacobian]:
+    shape = link.child.shape
+
+    def jacobian() -> Jacobian:
+        with np.errstate(all="ignore"):
+            slopes = np.asarray(made(), dtype=float)
+        return Jacobian.of(term("... <- ...", (slopes, "...", "")), shape, shape)
+
+    return jacobian
+
+
+@mistake
+def wrong_slope(link: Link) -> Iterator[Mutant]:
+    """Rows 37, 39, 42, 48: another function's derivative."""
+    if link.op is None or len(link.args) != 1 or not link.alike:
+        return
+    if link.op.family not in {"elementwise", "activations"} and link.op.name != "softmax":
+        return
+    own = link.op.name
+    x, out = link.args[0], link.out
+    for name, slope in _SLOPES.items():
+        says = f"the slope {name} at {link.told} is not that of {own}"
+        made = _diagonal(link, lambda slope=slope: slope(out, x))  # type: ignore[misc]  # bound now
+        yield link.mutant(name, "wrong_slope", says, made, rank=4)
+    for name, slope in _OWN.get(own, {}).items():
+        says = f"the slope {name} at {link.told} is not that of {own}"
+        made = _diagonal(link, lambda slope=slope: slope(out, x))  # type: ignore[misc]  # bound now
+        yield link.mutant(name, "wrong_slope", says, made, rank=3)
+    for other in _ACTIVATIONS:
+        if other != own:
+            says = f"the derivative of {other} in place of that of {own} at {link.told}"
+
+            def made_(other: str = other) -> Jacobian:
+                op = OPS[other]()
+                return op.jacobian(0, op.value(x), [x])
+
+            yield link.mutant(("of", other), "wrong_slope", says, made_, rank=3)
+
+
+@mistake
+def power_rule(link: Link) -> Iterator[Mutant]:
+    """Row 48: the exponent not lowered, or the base and the exponent confused."""
+    if link.op is None or link.op.name != "power" or link.place != 0 or not link.alike:
+        return
+    x, p = link.args
+    cases: Mapping[str, Callable[[], Array]] = {
+        "the exponent is not lowered": lambda: p * x**p,
+        "the exponent is lowered twice": lambda: p * x ** (p - 2),
+        "the power itself, not differentiated": lambda: x**p,
+        "as if of an exponential": lambda: link.out * np.log(np.abs(x)),
+    }
+    for name, slopes in cases.items():
+        says = f"the power rule at {link.told}: {name}"
+        yield link.mutant(name, "wrong_slope", says, _diagonal(link, slopes), rank=2)
+
+
+@mistake
+def one_sided_mask(link: Link) -> Iterator[Mutant]:
+    """Row 42 and clip: only one side of a mask."""
+    if link.op is None or link.op.name != "clip" or link.place != 0 or not link.alike:
+        return
+    x, low, high = link.args
+    cases: Mapping[str, Callable[[], Array]] = {
+        "the upper bound is forgotten": lambda: np.where(x >= low, 1.0, 0.0),
+        "the lower bound is forgotten": lambda: np.where(x <= high, 1.0, 0.0),
+    }
+    for name, slopes in cases.items():
+        says = f"a one-sided mask at {link.told}: {name}"
+        yield link.mutant(name, "one_sided_mask", says, _diagonal(link, slopes), rank=1)
+
+
+# --- the right derivative at the wrong value --------------------------------------------------
+
+
+@mistake
+def wrong_argument(link: Link) -> Iterator[Mutant]:
+    """Rows 25, 33, 37, 38, 51: the rule at the node's own value, at the pre- or the post-activation,
+    or at another node of the same shape.
+    """
+    if link.op is None or not link.jacobian.terms or not any(t.factors for t in link.jacobian.terms):
+        return
+    for k, arg in enumerate(link.args):
+        if k == link.place and link.op.family in {"linalg", "arithmetic"} and len(link.args) > 1:
+            continue  # a bilinear rule does not look at it
+        given = link.child.args[k]
+        for other, rank in _stand_ins(link, given, arg.shape):
+            told = f"{other.name} in place of {_called(given)}"
+            says = f"the derivative at {link.told} is taken at the wrong value: {told}"
+            value = link.run.value(other)
+
+            def again(k: int = k, value: Array = value) -> Jacobian:
+                args = [*link.args[:k], value, *link.args[k + 1 :]]
+                assert link.op is not None
+                return link.rule(link.op.value(*args), args)
+
+            def kept(k: int = k, value: Array = value) -> Jacobian:
+                return link.rule(link.out, [*link.args[:k], value, *link.args[k + 1 :]])
+
+            yield link.mutant(("at", k, other.number), "wrong_argument", says, again, rank=rank)
+            if _uses_out(link):
+                yield link.mutant(
+                    ("half", k, other.number), "wrong_argument", says, kept, rank=rank + 1
+                )
+    if _uses_out(link):
+        for k, arg in enumerate(link.args):
+            if arg.shape == link.out.shape:
+                says = (
+                    f"the derivative at {link.told} is taken at the wrong value: "
+                    f"{_called(link.child.args[k])} in place of {link.child.name}"
+                )
+                yield link.mutant(
+                    ("in", k),
+                    "wrong_argument",
+                    says,
+                    lambda arg=arg: link.rule(arg, link.args),  # type: ignore[misc]  # bound now
+                    rank=2,
+                )
+
+
+def _uses_out(link: Link) -> bool:
+    return len(link.args) == 1 or link.op is None or link.op.name in {"power", "divide", "solve"}
+
+
+def _called(arg: Node | Array) -> str:
+    return (arg.name if arg.named else arg.formula) if isinstance(arg, Node) else "a number"
+
+
+def _stand_ins(link: Link, given: Node | Array, shape: tuple[int, ...]) -> Iterator[tuple[Node, int]]:
+    """Nodes whose value could be put in place of an argument's: nearest first."""
+    graph = link.child.graph
+    near: list[Node] = []
+    if isinstance(given, Node):
+        near = [link.child, *given.parents]
+        near += [graph[name] for name in graph.dag.successors(given.name)]
+    seen = {given} if isinstance(given, Node) else set()
+    for nodes, rank in ((near, 2), (graph.named.values(), 6)):
+        for node in nodes:
+            if node not in seen and node.shape == shape and node.role != "constant":
+                seen.add(node)
+                yield node, rank
+
+
+# --- layouts ----------------------------------------------------------------------------------
+
+
+@mistake
+def transposed(link: Link) -> Iterator[Mutant]:
+    """Rows 13, 61, 62, 70: a matrix in the rule transposed, reversed, shifted, or left out."""
+    if link.op is None:
+        return
+    named = link.jacobian.named(link.child.called).terms
+    for k, part in enumerate(link.jacobian.terms):
+        for f, factor in enumerate(part.factors):
+            name = named[k].factors[f].text or "a factor"
+            for kind, changed, told, rank in _rearranged(part, factor):
+                says = f"{name} {told} in the Jacobian of {link.told}"
+
+                def made(k: int = k, f: int = f, changed: Factor = changed) -> Jacobian:
+                    return _with_factor(link.jacobian, k, f, changed)
+
+                yield link.mutant((told, k, f), kind, says, made, rank=rank)
+
+
+def _rearranged(part: Term, factor: Factor) -> Iterator[tuple[str, Factor, str, int]]:
+    array, labels = factor.array, factor.labels
+    for a in range(array.ndim):
+        for b in range(a + 1, array.ndim):
+            if array.shape[a] == array.shape[b]:
+                yield "transposed", factor._replace(array=np.swapaxes(array, a, b)), "transposed", 2
+        if array.shape[a] > 2 and array.ndim <= 3:
+            flipped = np.flip(array, a)
+            yield "reordered", factor._replace(array=flipped), f"reversed (axis {a})", 6
+            for step in (1, -1):
+                rolled = np.roll(array, step, a)
+                yield "shifted", factor._replace(array=rolled), f"shifted by {step} (axis {a})", 6
+    shared = set(labels) & set(part.out.labels) & set(part.into.labels)
+    if array.ndim and (shared == set(labels) or len(part.factors) > 1) and array.ndim == 1:
+        yield "missing_jacobian", factor._replace(array=np.ones(array.shape)), "left out", 4
+    if array.ndim == 2 and array.shape[0] == array.shape[1]:
+        yield "missing_jacobian", factor._replace(array=np.eye(array.shape[0])), "left out", 4
+
+
+def _with_factor(jacobian: Jacobian, k: int, f: int, changed: Factor) -> Jacobian:
+    part = jacobian.terms[k]
+    factors = (*part.factors[:f], changed, *part.factors[f + 1 :])
+    terms = (*jacobian.terms[:k], replace(part, factors=factors), *jacobian.terms[k + 1 :])
+    return replace(jacobian, terms=terms)
+
+
+@mistake
+def whole_transposed(link: Link) -> Iterator[Mutant]:
+    """Rows 11, 13: the whole Jacobian of a step transposed."""
+    if link.alike and 1 < link.child.size <= 400 and link.child.shape:
+        if all(p.out.axes == p.into.axes for p in link.jacobian.terms):
+            return
+        says = f"the Jacobian of {link.told} transposed"
+        yield link.mutant("T", "transposed", says, lambda: link.jacobian.T, rank=3)
+
+
+@mistake
+def matrix_functions(link: Link) -> Iterator[Mutant]:
+    """Rows 62, 63: the inverse, the determinant or a transpose left out of a matrix derivative."""
+    if link.op is None or link.op.name not in {"logdet", "logdet_pd", "det", "inv"}:
+        return
+    A, out = link.args[0], link.out
+    cases: Mapping[str, Callable[[], Any]] = {}
+    if link.op.name == "inv":
+        shapes = link.child.shape, link.parent.shape
+        inner = ("...ij <- ...kl", ("...ik", "...lj"))
+        cases = {
+            "A for its inverse": lambda: -term(inner[0], (A, inner[1][0], ""), (A, inner[1][1], "")),
+            "the transpose of the inverse on both sides": lambda: -term(
+                inner[0], (out, "...ki", ""), (out, "...jl", "")
+            ),
+        }
+    else:
+        shapes = link.child.shape, link.parent.shape
+        cases = {
+            "A for its inverse": lambda: term("... <- ...ij", (A, "...ij", "")),
+            "the inverse without the determinant": lambda: term(
+                "... <- ...ij", (np.linalg.inv(A), "...ji", "")
+            ),
+            "the identity": lambda: term("... <- ...ii"),
+        }
+    for name, rule in cases.items():
+        says = f"{name} in the Jacobian of {link.told}"
+        kind = "factor" if "determinant" in name else "wrong_slope"
+        kind = "transposed" if "transpose" in name else kind
+
+        def made(rule: Callable[[], Any] = rule) -> Jacobian:
+            return Jacobian.of(rule(), *shapes)
+
+        yield link.mutant(name, kind, says, made, rank=4)
+
+
+@mistake
+def repeated(link: Link) -> Iterator[Mutant]:
+    """Row 68: the copies of a repeat added up in groups of the wrong kind."""
+    if link.op is None or link.op.name not in {"repeat", "reshape", "vec"}:
+        return
+    x = link.args[0]
+    positions = np.arange(x.size).reshape(x.shape)
+    if link.op.name == "repeat":
+        count = max(1, link.out.size // max(x.size, 1))
+        tiled = np.tile(positions.ravel(), count)
+    else:
+        tiled = positions.ravel("F")
+    if tiled.size != link.out.size:
+        return
+    says = f"the entries at {link.told} in another order (columns for rows)"
+    made = Jacobian.rearrangement(tiled.reshape(link.out.shape), x.shape)
+    yield link.mutant("order", "reordered", says, lambda: made, rank=3)
+
+
+def swapped(links: list[Link]) -> Iterator[Mutant]:
+    """Row 46: the partial derivatives of two arguments exchanged."""
+    for k, one in enumerate(links):
+        for two in links[k + 1 :]:
+            if one.parent is two.parent or one.parent.shape != two.parent.shape:
+                continue
+            says = (
+                f"the derivatives of {one.child.name if one.child.named else one.child.formula} "
+                f"with respect to {one.parent.name} and {two.parent.name} are exchanged"
+            )
+            changes = (
+                Change(one.child, one.parent, lambda two=two: two.jacobian, lambda one=one: one.jacobian),  # type: ignore[misc]  # bound now
+                Change(two.child, two.parent, lambda one=one: one.jacobian, lambda two=two: two.jacobian),  # type: ignore[misc]  # bound now
+            )
+            key = (one.child.number, "swapped", one.place, two.place)
+            yield Mutant(key, "swapped_arguments", one.where.partition("<-")[0], says, 3, changes)
+
+
+def usable(make: Callable[[], Jacobian]) -> Jacobian | None:
+    """The Jacobian of a mutant; None where it does not exist or is not finite."""
+    try:
+        with np.errstate(all="ignore"):
+            made = make()
+    except (GraphEngineError, ValueError, np.linalg.LinAlgError, ArithmeticError):
+        return None
+    return made if finite(made) else None

@@ -1,0 +1,170 @@
+"""The bench of derivations: right and wrong ones as people write them, read from YAML files.
+
+A file beside this one belongs to the spec of its name, in ``specs`` or in ``graphs``.  See
+``README.md`` here for the format.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from graphengine.check import Checker, ClaimResult, Report
+from graphengine.derivation import FormulaDerivation
+from graphengine.spec import Spec, load
+
+HERE = Path(__file__).parent
+SPECS = HERE.parent.parent / "specs"
+FILES = sorted(HERE.glob("*.yaml"))
+
+Wanted = tuple[frozenset[str], frozenset[str]]
+"""The kinds and the places that name one mistake."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One derivation, and what should be found in it."""
+
+    file: str
+    name: str
+    claims: Mapping[str, str]
+    let: Mapping[str, str]
+    claim: str = ""
+    mistakes: tuple[Wanted, ...] = ()
+    row: Any = None
+
+
+@dataclass(frozen=True)
+class Carried(Case):
+    """A derivation with a wrong step and later ones that follow from it."""
+
+    wrong: Mapping[str, Wanted] = None  # type: ignore[assignment]  # always given
+    follows: Mapping[str, Sequence[str]] = None  # type: ignore[assignment]  # always given
+
+
+def spec_path(file: Path) -> Path:
+    name = yaml.safe_load(file.read_text("utf-8"))["spec"]
+    inside = HERE / "graphs" / f"{name}.yaml"
+    return inside if inside.exists() else SPECS / f"{name}.yaml"
+
+
+@lru_cache(maxsize=None)
+def data(file: Path) -> Mapping[str, Any]:
+    return yaml.safe_load(file.read_text("utf-8"))
+
+
+@lru_cache(maxsize=None)
+def spec_of(file: Path) -> Spec:
+    return load(spec_path(file))
+
+
+@lru_cache(maxsize=4)
+def checker(file: Path, seed: int = 0) -> Checker:
+    return Checker(spec_of(file), seed=seed)
+
+
+def _many(given: Any) -> frozenset[str]:
+    many = given if isinstance(given, list) else [given]
+    return frozenset(str(one).replace(" ", "") for one in many)
+
+
+def _wanted(given: Mapping[str, Any]) -> Wanted:
+    return _many(given["kind"]), _many(given["where"])
+
+
+def _texts(given: Mapping[str, Any] | None) -> dict[str, str]:
+    return {str(key): str(value) for key, value in (given or {}).items()}
+
+
+def right(file: Path) -> Iterator[Case]:
+    read = data(file)
+    for claim, forms in (read.get("right") or {}).items():
+        for k, form in enumerate(forms if isinstance(forms, list) else [forms]):
+            yield Case(file.stem, f"{claim} #{k}", {claim: str(form)}, _texts(read.get("let")))
+
+
+def wrong(file: Path) -> Iterator[Case]:
+    read = data(file)
+    for part in ("wrong", "pairs"):
+        for k, one in enumerate(read.get(part) or ()):
+            let = {**_texts(read.get("let")), **_texts(one.get("let"))}
+            mistakes = one["mistakes"] if part == "pairs" else [one]
+            yield Case(
+                file.stem,
+                f"{part} {k}: {one['claim']}",
+                {one["claim"]: str(one["formula"])},
+                let,
+                claim=one["claim"],
+                mistakes=tuple(_wanted(m) for m in mistakes),
+                row=one.get("row"),
+            )
+
+
+def carried(file: Path) -> Iterator[Carried]:
+    read = data(file)
+    for k, one in enumerate(read.get("carried") or ()):
+        yield Carried(
+            file.stem,
+            f"carried {k}",
+            _texts(one["claims"]),
+            {**_texts(read.get("let")), **_texts(one.get("let"))},
+            wrong={claim: _wanted(given) for claim, given in one["wrong"].items()},
+            follows={
+                claim: given if isinstance(given, list) else [given]
+                for claim, given in one["follows"].items()
+            },
+        )
+
+
+def report(file: Path, case: Case, **options: Any) -> Report:
+    """The report on one case (only the names of ``let`` that it uses)."""
+    spec = spec_of(file)
+    made = FormulaDerivation(case.claims, case.let, functions=spec.functions)
+    made.check(spec.graph, spec.sizes)
+    return (checker(file) if not options else Checker(spec, **options)).check(made)
+
+
+# --- what counts as found ----------------------------------------------------------------------
+
+
+def named(mistake: Any, wanted: Wanted) -> bool:
+    """Whether one of the names of a mistake (equal numbers) is the one that is wanted."""
+    names = [(mistake.kind, mistake.where), *mistake.same_as]
+    return any(kind in wanted[0] and _place(where, wanted[1]) for kind, where in names)
+
+
+def _place(where: str, wanted: frozenset[str]) -> bool:
+    """Whether a place is one of those wanted: an edge also counts as a place of its child."""
+    child, _, parent = where.partition("<-")
+    for one in wanted:
+        other, _, above = one.partition("<-")
+        if child == other and (not parent or not above or parent == above):
+            return True
+    return False
+
+
+def explains(fit: Sequence[Any], mistakes: Sequence[Wanted]) -> bool:
+    """Whether an explanation names these mistakes, and no others."""
+    if len(fit) != len(mistakes):
+        return False
+    if len(fit) == 1:
+        return named(fit[0], mistakes[0])
+    return any(
+        named(fit[a], mistakes[0]) and named(fit[1 - a], mistakes[1]) for a in (0, 1)
+    )
+
+
+def outcome(result: ClaimResult, mistakes: Sequence[Wanted]) -> str:
+    """``right`` diagnosis, ``listed`` among alternatives, ``unknown``, or ``false``."""
+    if explains(result.mistakes, mistakes):
+        return "right"
+    if any(explains(fit, mistakes) for fit in result.alternatives):
+        return "listed"
+    if not result.mistakes or result.mistakes[0].kind == "unknown":
+        return "unknown"
+    return "false"
