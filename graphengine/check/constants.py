@@ -40,10 +40,11 @@ _KNOWN = {
 
 
 class Factor(NamedTuple):
-    """What a factor is: the kind of mistake, and its name."""
+    """What a factor is: the kind of mistake, its name, and whether it has a minus besides."""
 
     kind: str
     text: str
+    minus: bool = False
 
 
 def named_factor(scales: Sequence[float], runs: Sequence[Run]) -> Factor | None:
@@ -64,12 +65,12 @@ def named_factor(scales: Sequence[float], runs: Sequence[Run]) -> Factor | None:
     if constant:
         for text, value in _KNOWN.items():
             if abs(abs(found[0]) / value - 1) < CLOSE:
-                return Factor("factor", f"-{text}" if found[0] < 0 else text)
+                return Factor("factor", text, bool(found[0] < 0))
     for factor, values in _of_graph(runs):
         if _same(found, values):
             return factor
         if _same(found, -values):
-            return Factor(factor.kind, f"-{factor.text}")
+            return factor._replace(minus=True)
     if constant and len(found) > 1:
         return Factor("factor", f"{found[0]:.6g}")
     return None
@@ -95,7 +96,9 @@ def _of_graph(
             name = f"the size {graphs[0].nodes[k].shape[axis]} of axis {axis} of {node.name}"
             yield Factor("not_averaged", name), sizes
             yield Factor("mean_for_sum", f"1 over {name}"), 1 / sizes
-            yield Factor("averaged_twice", f"1 over the square of {name}"), 1 / sizes**2
+        totals = np.array([graph.nodes[k].size for graph in graphs], dtype=float)
+        name = f"the {graphs[0].nodes[k].size} entries of {node.name}"
+        yield Factor("mean_for_sum", f"1 over {name}"), 1 / totals
     for node in graphs[0].named.values():
         if node.size == 1:
             values = np.array([float(run.value(node.name).reshape(())) for run in runs])
@@ -108,5 +111,3 @@ def _of_graph(
             yield Factor("factor", f"1/{node.name}²"), 1 / values**2
             yield Factor("factor", f"sqrt({node.name})"), np.sqrt(size)
             yield Factor("factor", f"1/sqrt({node.name})"), 1 / np.sqrt(size)
-            yield Factor("factor", f"1 - {node.name}"), 1 - values
-            yield Factor("factor", f"exp({node.name})"), np.exp(np.clip(values, -50, 50))

@@ -105,9 +105,9 @@ def diagnose(
             best, rest = found[0], found[1:]
             return Diagnosis((_merged(best, rest),), given=base[0] if base else NOTHING)
     if matrices is not None:
-        found_ = _constant(case, matrices) or _known_vectors(case, matrices)
+        found_ = _constant(case, matrices, minus=False) or _known_vectors(case, matrices)
         if found_ is not None:
-            return Diagnosis((found_,))
+            return Diagnosis(found_)
     for form in forms:
         inner = _one_mistake(case, form.matrices, ())
         if inner:
@@ -116,10 +116,13 @@ def diagnose(
         two = _two_mistakes(case, matrices)
         if two:
             return Diagnosis(two[0], tuple(two[1:MOST_SHOWN]))
+        found_ = _constant(case, matrices, minus=True)
+        if found_ is not None:
+            return Diagnosis(found_)
         for form in forms:
-            constant = _constant(case, form.matrices)
+            constant = _constant(case, form.matrices, minus=False)
             if constant is not None:
-                return Diagnosis((form.mistake, constant))
+                return Diagnosis((form.mistake, *constant))
     return None
 
 
@@ -221,7 +224,7 @@ def _merged_pair(group: list[tuple[Mutant, ...]]) -> tuple[Mistake, ...]:
 # --- an unknown number ------------------------------------------------------------------------
 
 
-def _constant(case: Case, matrices: Matrices) -> Mistake | None:
+def _constant(case: Case, matrices: Matrices, *, minus: bool) -> tuple[Mistake, ...] | None:
     """One link times a number that is the same, or has the same meaning, at every place."""
     k = case.smallest
     flow = case.flow(k)
@@ -241,11 +244,13 @@ def _constant(case: Case, matrices: Matrices) -> Mistake | None:
             continue
         graphs = [place.run for place in case.places]
         name = named_factor(scales, graphs)
-        if name is None:
+        if name is None or name.minus != minus:
             continue
         at = mutant.where.replace("<-", " <- ")
         says = f"a factor: {name.text} times the right derivative at {at}"
-        return Mistake(name.kind, mutant.where, says)
+        found = Mistake(name.kind, mutant.where, says)
+        sign = Mistake("sign", mutant.where, f"the sign is wrong at {at}")
+        return (sign, found) if minus else (found,)
     return None
 
 
@@ -272,11 +277,12 @@ def _scales(case: Case, matrices: Matrices, mutant: Mutant) -> list[float] | Non
 # --- known vectors ----------------------------------------------------------------------------
 
 
-def _known_vectors(case: Case, matrices: Matrices) -> Mistake | None:
+def _known_vectors(case: Case, matrices: Matrices) -> tuple[Mistake, ...] | None:
     """What is left over is a multiple of the variable or its sign; or the claim is another
     node's derivative, or a value.
     """
-    return _penalty(case, matrices) or _something_else(case, matrices)
+    found = _penalty(case, matrices) or _something_else(case, matrices)
+    return None if found is None else (found,)
 
 
 def _penalty(case: Case, matrices: Matrices) -> Mistake | None:
@@ -328,12 +334,12 @@ def _something_else(case: Case, matrices: Matrices) -> Mistake | None:
     k = case.smallest
     place = case.places[k]
     of, wrt = case.claim.of, case.claim.wrt
-    for says, where, make in _others(place, of, wrt):
+    for kind, says, where, make in _others(place, of, wrt):
         if all(
             case.agrees(j, matrix, _shaped(make(case.places[j]), matrix))
             for j, matrix in sorted(enumerate(matrices), key=lambda pair: pair[0] != k)
         ):
-            return Mistake("missing_jacobian", where, says)
+            return Mistake(kind, where, says)
     return None
 
 
@@ -344,21 +350,29 @@ def _shaped(found: Array | None, like: Array) -> Array | None:
 Maker = Callable[[Place], "Array | None"]
 
 
-def _others(place: Place, of: str, wrt: str) -> Iterator[tuple[str, str, Maker]]:
+def _others(place: Place, of: str, wrt: str) -> Iterator[tuple[str, str, str, Maker]]:
     graph = place.graph
     top, source = graph[of], graph[wrt]
-    inside = place.flow(of, wrt, NOTHING).inside
-    for node in reversed(inside):
-        if node.named and node is not top and node.shape == source.shape:
-            says = f"this is ∂{of}/∂{node.name}: what follows it is left out"
-            where = place_name(node, source) if source in node.parents else node.name
-            yield says, where, lambda at, name=node.name: at.matrix(of, name)  # type: ignore[misc]  # bound now
-        if node.named and node is not top:
+    inside = place.flow(of, wrt).inside
+    below = [node for node in graph.named.values() if node.number < source.number]
+    for node in (*reversed(inside), *reversed(below)):
+        if not node.named or node is top:
+            continue
+        if node.shape == source.shape:
+            above = node in inside
+            kind = "missing_jacobian" if above else "double_counted"
+            child, parent = (node, source) if above else (source, node)
+            where = place_name(child, parent) if parent in child.parents else child.name
+            says = f"this is ∂{of}/∂{node.name}: " + (
+                f"the Jacobian of {node.name} <- {wrt} is left out"
+                if above
+                else f"the Jacobian of {wrt} <- {node.name} is in it already"
+            )
+            yield kind, says, where, lambda at, name=node.name: at.matrix(of, name)  # type: ignore[misc]  # bound now
+        if node in inside:
             says = f"the derivatives above {node.name} are left out: this is ∂{node.name}/∂{wrt}"
-            yield says, node.name, lambda at, name=node.name: at.summed(name, wrt)  # type: ignore[misc]  # bound now
+            yield "missing_jacobian", says, node.name, lambda at, name=node.name: at.summed(name, wrt)  # type: ignore[misc]  # bound now
     for node in graph.named.values():
         if node.shape == source.shape and top.size == 1:
             says = f"this is the value of {node.name}, not a derivative"
-            yield says, wrt, lambda at, name=node.name: at.run.value(name)  # type: ignore[misc]  # bound now
-
-
+            yield "missing_jacobian", says, wrt, lambda at, name=node.name: at.run.value(name)  # type: ignore[misc]  # bound now

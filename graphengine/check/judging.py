@@ -201,11 +201,15 @@ class _Trial:
         found = dict(results)
         claims = {claim.name: claim for claim in self.derivation.claims}
         wrong = [claim for claim in claims.values() if results[claim.name].verdict == "wrong"]
+        told: list[ClaimResult] = []
         pairs = {(claim.of, claim.wrt): claim for claim in wrong}
         for pair in order(self.places[0].graph, pairs):
             claim = pairs[pair]
             earlier = [one for one in wrong if one is not claim]
-            found[claim.name] = self._explained(claim, results[claim.name], earlier)
+            made = self._explained(claim, results[claim.name], earlier)
+            found[claim.name] = _repeated(made, told)
+            if not found[claim.name].carried:
+                told.append(made)
         return found
 
     def _explained(
@@ -309,6 +313,24 @@ class _Trial:
                 if not right.trouble:
                     steps.append(Step(child, parent, matrices[k] - right.matrix))
         return Given(tuple(one.name for one, _ in chosen), fixed, tuple(steps))
+
+
+def _repeated(result: ClaimResult, told: Sequence[ClaimResult]) -> ClaimResult:
+    """The result as carried where its one mistake is that of an earlier claim."""
+    if result.carried or len(result.mistakes) != 1 or result.mistakes[0].kind == "unknown":
+        return result
+    names = _names(result.mistakes[0])
+    for other in told:
+        if len(other.mistakes) == 1 and names & _names(other.mistakes[0]):
+            says = f"the same mistake as in {other.claim}: {other.mistakes[0].says}"
+            return replace(result, carried=True, given=(other.claim,), says=says)
+    return result
+
+
+def _names(mistake: Mistake) -> set[tuple[str, str]]:
+    """The kinds and places of a mistake that are in the graph: not those of the claim as a whole."""
+    names = {(mistake.kind, mistake.where), *mistake.same_as}
+    return {name for name in names if "<-" in name[1]}
 
 
 def _array(values: Values, name: str) -> Array | GraphEngineError:

@@ -66,6 +66,8 @@ def _forms(case: Case, *, fits: bool) -> Iterator[tuple[Mistake, Form]]:
     where = wrt.name if of.size == 1 else edge
     got = case.arrays[0].shape
     if of.size == 1:
+        says = f"off the diagonal every entry is there twice: {wrt.name} is taken for symmetric"
+        yield Mistake("double_counted", where, says), _symmetric
         yield Mistake("transposed", where, _transposed(claim.of, claim.wrt)), _gradient_transposed
     else:
         says = f"transposed: this is (∂{claim.of}/∂{claim.wrt})ᵀ, the Jacobian of the other layout"
@@ -104,6 +106,13 @@ def _gradient_transposed(array: Array, of: Node, wrt: Node) -> Array | None:
     if len(wrt.shape) < 2 or array.shape != wrt.shape[::-1]:
         return None
     return array.T
+
+
+def _symmetric(array: Array, of: Node, wrt: Node) -> Array | None:
+    """Row 64: the derivative of a symmetric matrix, both triangles counted as one variable."""
+    if len(wrt.shape) != 2 or array.shape != wrt.shape or len(set(wrt.shape)) > 1:
+        return None
+    return np.asarray((array + np.diag(np.diagonal(array))) / 2)
 
 
 def _jacobian_transposed(array: Array, of: Node, wrt: Node) -> Array | None:

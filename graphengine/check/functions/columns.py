@@ -78,12 +78,18 @@ class Columns:
             yield self.steps(np.full(self.x.size, largest))
         yield self.steps(np.ones(self.x.size))
 
-    def slopes(self, groups: Sequence[Indices], step: Array | None = None) -> Slopes:
-        """The slopes along each group of columns, (groups, components)."""
+    def slopes(
+        self,
+        groups: Sequence[Indices],
+        step: Array | None = None,
+        rows: Indices | slice = slice(None),
+    ) -> Slopes:
+        """The slopes of some components along each group of columns, (groups, components)."""
         step = self.step if step is None else step
-        width = max(1, _BATCH // max(self.here.size, 1))
+        count = self.here[rows].size
+        width = max(1, _BATCH // max(count, 1))
         parts = [
-            self._batch(groups[start : start + width], step)
+            self._batch(groups[start : start + width], step, rows)
             for start in range(0, len(groups), width)
         ]
         joined = (
@@ -92,26 +98,29 @@ class Columns:
         )
         return Slopes(*joined)
 
-    def _batch(self, groups: Sequence[Indices], step: Array) -> Slopes:
+    def _batch(self, groups: Sequence[Indices], step: Array, rows: Indices | slice) -> Slopes:
         if self.method == "complex step":
-            return self._complex(groups, step)
-        high = np.empty((len(STEPS), len(groups), self.here.size))
+            return self._complex(groups, step, rows)
+        here = self.here[rows]
+        high = np.empty((len(STEPS), len(groups), here.size))
         low = np.empty_like(high)
         for k, group in enumerate(groups):
             moved = self.x.copy()
             for level, h in enumerate(STEPS):
                 moved[group] = self.x[group] + h * step[group]
-                high[level, k] = self.values.or_nan(moved)
+                high[level, k] = self.values.or_nan(moved)[rows]
                 moved[group] = self.x[group] - h * step[group]
-                low[level, k] = self.values.or_nan(moved)
-        return slopes(high, low, self.here, self.values.jitter)
+                low[level, k] = self.values.or_nan(moved)[rows]
+        return slopes(high, low, here, self.values.jitter[rows])
 
-    def _complex(self, groups: Sequence[Indices], step: Array) -> Slopes:
-        value = np.empty((len(groups), self.here.size))
+    def _complex(
+        self, groups: Sequence[Indices], step: Array, rows: Indices | slice = slice(None)
+    ) -> Slopes:
+        value = np.empty((len(groups), self.here[rows].size))
         for k, group in enumerate(groups):
             moved = self.x.astype(complex)
             moved[group] += 1j * _TINY * step[group]
-            value[k] = self.values.complex(moved).imag / _TINY
+            value[k] = self.values.complex(moved)[rows].imag / _TINY
         error = np.where(np.isfinite(value), 64 * np.finfo(float).eps * np.abs(value), np.inf)
         return Slopes(value, error, value, value, np.zeros(value.shape, bool), np.abs(value))
 

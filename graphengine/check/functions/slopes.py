@@ -7,10 +7,14 @@ component i.  Everything comes from the same samples at ±0.1, ±0.1/4, …, ±4
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from graphengine.ops.base import Array
+
+Flags: TypeAlias = NDArray[np.bool_]
 
 __all__ = ["STEPS", "Slopes", "curvatures", "precision", "slopes"]
 
@@ -30,15 +34,16 @@ class Slopes:
     """What the samples say, each array (directions, components).
 
     ``value`` is the slope, ``error`` its bar (infinite where nothing settles or samples are not
-    finite), ``left`` and ``right`` the one-sided slopes, ``kink`` where they differ, ``reach``
-    the largest mean slope over the samples: the size that a slope would naturally have.
+    finite), ``left`` and ``right`` the one-sided slopes, ``kink`` where they differ (there
+    ``error`` is theirs), ``reach`` the largest mean slope over the samples: the size that a slope
+    would naturally have.
     """
 
     value: Array
     error: Array
     left: Array
     right: Array
-    kink: np.ndarray
+    kink: Flags
     reach: Array
 
 
@@ -72,9 +77,10 @@ def slopes(high: Array, low: Array, here: Array, jitter: Array | float = 0.0) ->
         flat = np.all(moved[3:] == 0, axis=0) & np.isfinite(here)
         steps = STEPS[:, None, None]
         reach = np.max(np.where(np.isfinite(moved), moved / steps, 0.0)[:4], axis=0)
-        left, right, kink = _sides(odd, even, noise)
+        left, right, sides, kink = _sides(odd, even, noise)
+    kink &= ~flat
     value, error = np.where(flat, 0.0, value), np.where(flat, noise, error)
-    return Slopes(value, error, left, right, kink & ~flat, reach)
+    return Slopes(value, np.where(kink, sides, error), left, right, kink, reach)
 
 
 def curvatures(high: Array, low: Array, here: Array) -> tuple[Array, Array]:
@@ -136,8 +142,8 @@ def _extrapolated(part: Array, size: Array, noise: Array, power: int) -> tuple[A
     return best, error
 
 
-def _sides(odd: Array, even: Array, noise: Array) -> tuple[Array, Array, np.ndarray]:
-    """The one-sided slopes, and where they differ.
+def _sides(odd: Array, even: Array, noise: Array) -> tuple[Array, Array, Array, Flags]:
+    """The one-sided slopes, their error, and where they differ.
 
     right − left is 2·even/h, which tends to 0 with h where the function is smooth.  It is looked
     at the smallest step where noise does not hide it, and one step before that: where it does
@@ -154,7 +160,7 @@ def _sides(odd: Array, even: Array, noise: Array) -> tuple[Array, Array, np.ndar
     at = len(clear) - 1 - np.argmax(clear[::-1], axis=0)
     before = np.maximum(at - 1, 0)
 
-    def pick(array: Array, level: np.ndarray) -> Array:
+    def pick(array: Array, level: NDArray[np.intp]) -> Array:
         return np.asarray(np.take_along_axis(array, level[None], axis=0)[0])
 
     jump, coarser = pick(half_limit, at), pick(half_limit, before)
@@ -166,4 +172,5 @@ def _sides(odd: Array, even: Array, noise: Array) -> tuple[Array, Array, np.ndar
         & (jump * coarser > 0)
     )
     slope = pick(middle_limit, at)
-    return slope - jump, slope + jump, kink
+    error = pick(doubt, at) + np.abs(jump - coarser) + np.abs(slope - pick(middle_limit, before))
+    return slope - jump, slope + jump, error, kink

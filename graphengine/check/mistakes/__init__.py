@@ -8,11 +8,13 @@ from functools import cached_property
 import numpy as np
 
 from graphengine.board import edge_jacobians
-from graphengine.check.mistakes import chain, scale  # noqa: F401 (they register)
+from graphengine.check.mistakes import chain, fused, scale  # noqa: F401 (they register)
 from graphengine.check.mistakes.base import LINKS, Change, Link, Mutant, drop, home, of_node, scaled
 from graphengine.check.mistakes.local import swapped, usable
+from graphengine.check.reference import path
 from graphengine.graph import Graph, Node
-from graphengine.jacobian import Jacobian
+from graphengine.jacobian import Jacobian, term
+from graphengine.ops.base import Array
 from graphengine.run import Run
 
 __all__ = ["Catalogue", "Change", "Link", "Mutant", "called", "changes_nothing", "regularisers", "usable"]
@@ -79,6 +81,8 @@ class Catalogue:
             yield from swapped(links)
         yield from self.constants(of, reached)
         yield from self.penalties(of, inside)
+        yield from self.weights(of, wrt, inside)
+        yield from self.upstream(of, inside)
 
     def at(self, link: Link) -> list[Mutant]:
         """The mistakes at one link, those that change nothing at all left out."""
@@ -147,6 +151,79 @@ class Catalogue:
                         rank=0,
                         where=where,
                     )
+
+    def weights(self, of: Node, wrt: Node, inside: Sequence[Node]) -> Iterator[Mutant]:
+        """Rows 59, 60: a parameter regularised that is not; the sign for the value (L1 for L2)."""
+        if wrt.role != "parameter" or of.size != 1:
+            return
+        own, graph = regularisers(self.run.graph, of, inside), self.run.graph
+        if own:
+            weight = self._weight(of, wrt)
+            where, value = called(own[0], inside), self.run.value(wrt)
+            for scale, name in ((1.0, "lam sign"), (0.5, "half")):
+                if weight is not None:
+                    says = f"the regulariser has another form: sign({wrt.name}), as of an L1 penalty"
+                    made = weight * (scale * np.sign(value) - value)
+                    yield self._added(of, wrt, made, "regulariser_scale", where, says, name)
+            return
+        for other in graph.starts:
+            way = path(graph, of, other) if other.role == "parameter" else ()
+            top = regularisers(graph, of, way)
+            weight = self._weight(of, other) if top else None
+            if weight is None:
+                continue
+            for scale in (1.0, 0.5):
+                says = f"{wrt.name} is regularised here, but not in the graph"
+                made = scale * weight * self.run.value(wrt)
+                where = called(top[0], way)
+                key = (other.number, scale)
+                yield self._added(of, wrt, made, "regularised_bias", wrt.name, says, key)
+                yield self._added(of, wrt, made, "regularised_bias", where, says, (*key, "at"))
+
+    def upstream(self, of: Node, inside: Sequence[Node]) -> Iterator[Mutant]:
+        """Row 41: the mask of an activation by the sign of the upstream gradient."""
+        if of.size != 1:
+            return
+        for node in inside:
+            if node.op is None or node.op.family != "activations" or node is of:
+                continue
+            link = self.edges[node][0]
+            if link.parent not in inside and link.parent.op is not None:
+                continue
+            says = f"masked by the sign of the upstream gradient at {link.told}"
+
+            def made(node: Node = node, link: Link = link) -> Jacobian:
+                mask = (self.run.gradient(node, of) > 0) * 1.0
+                rows = Jacobian.of(term("... <- ...", (mask, "...", "")), node.shape, node.shape)
+                return rows.compose(link.jacobian)
+
+            def instead(node: Node = node) -> Jacobian:
+                mask = (self.run.gradient(node, of) > 0) * 1.0
+                return Jacobian.of(term("... <- ...", (mask, "...", "")), node.shape, node.shape)
+
+            yield link.mutant("upstream", "wrong_slope", says, made, rank=5)
+            yield link.mutant("upstream instead", "wrong_slope", says, instead, rank=5)
+
+    def _weight(self, of: Node, wrt: Node) -> float | None:
+        """The number that the penalties multiply ``wrt`` by, where their gradient is one."""
+        total = np.zeros(wrt.shape)
+        for node in regularisers(self.run.graph, of, path(self.run.graph, of, wrt)):
+            outer = float(self.run.gradient(node, of).reshape(()))
+            total = total + outer * self.run.gradient(wrt, node)
+        value = self.run.value(wrt)
+        with np.errstate(all="ignore"):
+            ratio = total / value
+        first = float(ratio.flat[0]) if ratio.size else 0.0
+        return first if first and np.allclose(ratio, first, rtol=1e-9) else None
+
+    def _added(
+        self, of: Node, wrt: Node, row: Array, kind: str, where: str, says: str, name: object
+    ) -> Mutant:
+        """The mutant that adds a row to ``∂of/∂wrt``."""
+        made = Jacobian.of(row.reshape(1, -1), of.shape, wrt.shape)
+        nothing = Jacobian.zero(of.shape, wrt.shape)
+        change = Change(of, wrt, lambda: made, lambda: nothing)
+        return Mutant((of.number, wrt.number, kind, name), kind, where, says, 1, (change,))
 
     def _children(self, node: Node) -> list[Node]:
         graph = self.run.graph

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-import numpy as np
-
 from graphengine.check.mistakes.base import Link, Mutant, drop, mistake
 from graphengine.jacobian import Jacobian, term
 
@@ -27,7 +25,7 @@ def double_counted(link: Link) -> Iterator[Mutant]:
     """Row 23: one way is counted twice; rows 37, 54: one Jacobian is applied twice."""
     says = f"the path {link.told} is counted twice"
     yield link.mutant("twice", "double_counted", says, lambda: link.jacobian * 2.0, rank=5)
-    if link.alike and link.child.size > 1 and not _is_scalar_multiple(link):
+    if link.alike and not _is_scalar_multiple(link):
         says = f"the Jacobian of {link.told} is applied twice"
 
         def squared() -> Jacobian:
@@ -95,16 +93,22 @@ def _one(link: Link, part: object) -> str:
 
 @mistake
 def diagonal_only(link: Link) -> Iterator[Mutant]:
-    """Row 53: only the diagonal of a full Jacobian."""
-    if not link.alike or link.child.size < 2 or link.child.size > 400:
+    """Row 53: only the diagonal of a full Jacobian; row 54: the diagonal applied once more."""
+    if not link.alike or link.child.size < 2:
         return
     if all(part.out.axes == part.into.axes for part in link.jacobian.terms):
         return
 
-    def made() -> Jacobian:
-        diagonal = np.diagonal(link.jacobian.toarray()).reshape(link.child.shape)
+    def diagonal() -> Jacobian:
         shape = link.child.shape
-        return Jacobian.of(term("... <- ...", (diagonal, "...", "")), shape, shape)
+        numbers = link.csr.diagonal().reshape(shape)
+        return Jacobian.of(term("... <- ...", (numbers, "...", "")), shape, shape)
 
     says = f"only the diagonal of the Jacobian of {link.told}"
-    yield link.mutant("diagonal", "diagonal_only", says, made, rank=2)
+    yield link.mutant("diagonal", "diagonal_only", says, diagonal, rank=2)
+    says = f"the diagonal of the Jacobian of {link.told} is applied once more"
+
+    def more() -> Jacobian:
+        return link.jacobian.compose(diagonal())
+
+    yield link.mutant("more", "double_counted", says, more, rank=4)

@@ -14,7 +14,7 @@ from graphengine.graph import Node
 from graphengine.jacobian import Jacobian, term
 from graphengine.jacobian.terms import Factor, Term
 from graphengine.ops import OPS
-from graphengine.ops.base import Array
+from graphengine.ops.base import Array, Elementwise
 
 Slope = Callable[[Array, Array], Array]
 
@@ -137,6 +137,66 @@ def one_sided_mask(link: Link) -> Iterator[Mutant]:
         yield link.mutant(name, "one_sided_mask", says, _diagonal(link, slopes), rank=1)
 
 
+@mistake
+def quotient_rule(link: Link) -> Iterator[Mutant]:
+    """Row 48: the derivative of a quotient in its denominator."""
+    if link.op is None or link.op.name != "divide" or link.place != 1:
+        return
+    x, y = link.args
+    cases: Mapping[str, Callable[[], Array]] = {
+        "as if multiplied": lambda: x + 0 * y,
+        "as if multiplied, with the minus": lambda: -x + 0 * y,
+        "the denominator is not squared": lambda: -x / y,
+        "the quotient itself": lambda: x / y,
+        "the numerator is left out": lambda: -1 / y**2 + 0 * x,
+        "not differentiated": lambda: np.ones(link.child.shape),
+        "the denominator is cubed": lambda: -x / y**3,
+    }
+    for name, slopes in cases.items():
+        says = f"the quotient rule at {link.told}: {name}"
+
+        def made(slopes: Callable[[], Array] = slopes) -> Jacobian:
+            rule = term("... <- ...", (np.asarray(slopes()), "...", ""))
+            return Jacobian.of(rule, link.child.shape, link.parent.shape)
+
+        kind = "missing_jacobian" if name.startswith("as if") else "wrong_slope"
+        yield link.mutant(name, kind, says, made, rank=3)
+
+
+@mistake
+def not_one(link: Link) -> Iterator[Mutant]:
+    """The derivative of a sum taken for that of a product: a value where a 1 belongs."""
+    if link.op is None or link.op.name not in {"add", "subtract"} or len(link.args) != 2:
+        return
+    for k in (0, 1):
+        given = link.child.args[k]
+        if isinstance(given, Node):
+            says = f"{_called(given)} in place of 1, as if of a product, at {link.told}"
+
+            def made(k: int = k) -> Jacobian:
+                value = np.broadcast_to(link.args[k], link.child.shape)
+                rule = term("... <- ...", (value, "...", ""))
+                return Jacobian.of(rule, link.child.shape, link.parent.shape)
+
+            yield link.mutant(("value", k), "wrong_slope", says, made, rank=4)
+
+
+@mistake
+def factor_left_out(link: Link) -> Iterator[Mutant]:
+    """Rows 24, 71: what multiplies in the rule of an entrywise product is left out."""
+    if not isinstance(link.op, Elementwise) or len(link.args) < 2:
+        return
+    for k, part in enumerate(link.jacobian.terms):
+        for f, factor in enumerate(part.factors):
+            says = f"a factor of the derivative at {link.told} is left out"
+
+            def made(k: int = k, f: int = f, factor: Factor = factor) -> Jacobian:
+                ones = factor._replace(array=np.ones(factor.array.shape))
+                return _with_factor(link.jacobian, k, f, ones)
+
+            yield link.mutant(("ones", k, f), "missing_jacobian", says, made, rank=3)
+
+
 # --- the right derivative at the wrong value --------------------------------------------------
 
 
@@ -155,6 +215,7 @@ def wrong_argument(link: Link) -> Iterator[Mutant]:
             told = f"{other.name} in place of {_called(given)}"
             says = f"the derivative at {link.told} is taken at the wrong value: {told}"
             value = link.run.value(other)
+            value = value if value.shape == arg.shape else value.T
 
             def again(k: int = k, value: Array = value) -> Jacobian:
                 args = [*link.args[:k], value, *link.args[k + 1 :]]
@@ -164,6 +225,13 @@ def wrong_argument(link: Link) -> Iterator[Mutant]:
             def kept(k: int = k, value: Array = value) -> Jacobian:
                 return link.rule(link.out, [*link.args[:k], value, *link.args[k + 1 :]])
 
+            if other is link.parent and len(link.args) == 2:
+                says = (
+                    f"{other.name} in place of {_called(given)} at {link.told}: the derivative "
+                    "with respect to one factor is the other one"
+                )
+                yield link.mutant(("own", k), "swapped_arguments", says, again, rank=1)
+                continue
             yield link.mutant(("at", k, other.number), "wrong_argument", says, again, rank=rank)
             if _uses_out(link):
                 yield link.mutant(
@@ -203,7 +271,8 @@ def _stand_ins(link: Link, given: Node | Array, shape: tuple[int, ...]) -> Itera
     seen = {given} if isinstance(given, Node) else set()
     for nodes, rank in ((near, 2), (graph.named.values(), 6)):
         for node in nodes:
-            if node not in seen and node.shape == shape and node.role != "constant":
+            fits = node.shape == shape or (len(shape) == 2 and node.shape == shape[::-1])
+            if node not in seen and fits and node.role != "constant":
                 seen.add(node)
                 yield node, rank
 
@@ -277,6 +346,11 @@ def matrix_functions(link: Link) -> Iterator[Mutant]:
         inner = ("...ij <- ...kl", ("...ik", "...lj"))
         cases = {
             "A for its inverse": lambda: -term(inner[0], (A, inner[1][0], ""), (A, inner[1][1], "")),
+            "the inverse once": lambda: -term(inner[0], (out, "...ik", ""), (np.eye(A.shape[-1]), "lj", "")),
+            "the inverse once, on the right": lambda: -term(
+                inner[0], (np.eye(A.shape[-1]), "ik", ""), (out, "...lj", "")
+            ),
+            "minus the square of the entries": lambda: -term("...ij <- ...ij", (out**2, "...ij", "")),
             "the transpose of the inverse on both sides": lambda: -term(
                 inner[0], (out, "...ki", ""), (out, "...jl", "")
             ),
@@ -289,6 +363,10 @@ def matrix_functions(link: Link) -> Iterator[Mutant]:
                 "... <- ...ij", (np.linalg.inv(A), "...ji", "")
             ),
             "the identity": lambda: term("... <- ...ii"),
+            "the inverse times the determinant": lambda: term(
+                "... <- ...ij", (np.linalg.det(A)[..., None, None] * np.linalg.inv(A), "...ji", "")
+            ),
+            "the inverse entry by entry": lambda: term("... <- ...ij", (1 / A, "...ij", "")),
         }
     for name, rule in cases.items():
         says = f"{name} in the Jacobian of {link.told}"

@@ -112,6 +112,12 @@ def mean_for_sum(link: Link) -> Iterator[Mutant]:
         rank = 1 if ours else 8
         made = scaled(link, 1 / size)
         yield link.mutant(("over", letter), "mean_for_sum", says, made, rank=rank)
+        if not ours:
+            says = f"a factor 1/{size} too much at {link.told}"
+            yield link.mutant(("per", letter), "factor", says, made, rank=7)
+            says = f"a factor {size} too much at {link.told}"
+            made = scaled(link, size)
+            yield link.mutant(("times", letter), "factor", says, made, rank=7)
 
 
 def _letter(link: Link, size: int) -> object:

@@ -1,0 +1,155 @@
+"""Mistakes inside ops that do several steps at once, such as a loss from scores (catalogue E)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from graphengine.check.mistakes.base import Link, Mutant, mistake
+from graphengine.jacobian import Jacobian, Rule, term
+from graphengine.ops.activations import sigmoid
+from graphengine.ops.base import Array
+from graphengine.ops.losses import softmax
+
+
+class Slip(NamedTuple):
+    """What somebody takes for the gradient of a number (of each example) in one argument."""
+
+    kind: str
+    says: str
+    gradient: Callable[..., Array]
+
+
+_LAST_AXIS: Mapping[tuple[str, int], tuple[Slip, ...]] = {
+    ("softmax_cross_entropy", 0): (
+        Slip("double_counted", "(p − y) p (1 − p)", lambda s, y: (softmax(s) - y) * _spread(s)),
+        Slip("missing_path", "p, without the target", lambda s, y: softmax(s)),
+        Slip("missing_path", "−y, without the normaliser", lambda s, y: -y),
+        Slip("missing_jacobian", "−y / p, without the softmax", lambda s, y: -y / softmax(s)),
+        Slip("diagonal_only", "−y (1 − p), the diagonal alone", lambda s, y: -y * (1 - softmax(s))),
+        Slip("wrong_slope", "y − p p", lambda s, y: y - softmax(s) ** 2),
+        Slip("missing_jacobian", "s − y, without the softmax", lambda s, y: s - y),
+    ),
+    ("cross_entropy", 0): (
+        Slip("double_counted", "p − y: the softmax is in it already", lambda p, y: p - y),
+        Slip("missing_jacobian", "−y, without 1/p", lambda p, y: -y + 0 * p),
+        Slip("missing_jacobian", "−1/p, without y", lambda p, y: -1 / p + 0 * y),
+        Slip("wrong_slope", "−y log p", lambda p, y: -y * np.log(p)),
+    ),
+    ("logsumexp", 0): (
+        Slip("missing_jacobian", "exp(x), without the normaliser", lambda x: np.exp(x)),
+        Slip("missing_jacobian", "1 / Σ exp(x), without exp(x)", lambda x: softmax(x) / np.exp(x)),
+        Slip("double_counted", "p (1 − p)", lambda x: _spread(x)),
+    ),
+    ("norm", 0): (
+        Slip("wrong_slope", "x, not divided by the norm", lambda x: x),
+        Slip("factor", "2 x", lambda x: 2 * x),
+        Slip("wrong_slope", "sign(x)", lambda x: np.sign(x)),
+    ),
+    ("var", 0): (Slip("treated_as_constant", "2 x / n, without the mean", lambda x: 2 * x),),
+}
+_ENTRYWISE: Mapping[tuple[str, int], tuple[Slip, ...]] = {
+    ("sigmoid_cross_entropy", 0): (
+        Slip("double_counted", "(σ − y) σ (1 − σ)", lambda z, y: (sigmoid(z) - y) * _slope(z)),
+        Slip("missing_path", "σ, without the target", lambda z, y: sigmoid(z) + 0 * y),
+        Slip("missing_jacobian", "without the slope of σ", lambda z, y: _binary(sigmoid(z), y)),
+        Slip("missing_path", "σ − 1, of y log σ alone", lambda z, y: y * (sigmoid(z) - 1)),
+        Slip("missing_jacobian", "z − y, without σ", lambda z, y: z - y),
+    ),
+    ("binary_cross_entropy", 0): (
+        Slip("double_counted", "p − y: the sigmoid is in it already", lambda p, y: p - y),
+        Slip("missing_path", "−y / p alone", lambda p, y: -y / p),
+        Slip("missing_path", "(1 − y) / (1 − p) alone", lambda p, y: (1 - y) / (1 - p)),
+        Slip("sign", "−y / p − (1 − y)/(1 − p)", lambda p, y: -y / p - (1 - y) / (1 - p)),
+    ),
+    ("hinge", 0): (
+        Slip("one_sided_mask", "−y everywhere, without the margin", lambda s, y: -y + 0 * s),
+        Slip("missing_jacobian", "−1 where the margin is broken", lambda s, y: -_broken(s, y)),
+        Slip("wrong_argument", "−y where s < 1", lambda s, y: -y * (s < 1)),
+    ),
+    ("relu", 0): (Slip("missing_path", "x where x > 0", lambda x: np.maximum(x, 0.0)),),
+}
+
+
+def _spread(x: Array) -> Array:
+    p = softmax(x)
+    return np.asarray(p * (1 - p))
+
+
+def _slope(z: Array) -> Array:
+    return np.asarray(sigmoid(z) * (1 - sigmoid(z)))
+
+
+def _binary(p: Array, y: Array) -> Array:
+    return np.asarray((p - y) / (p * (1 - p)))
+
+
+def _broken(s: Array, y: Array) -> Array:
+    return np.asarray((1 - y * s > 0) * 1.0)
+
+
+@mistake
+def slips(link: Link) -> Iterator[Mutant]:
+    """Rows 53, 54, 55 in one op: the steps of a loss mixed up."""
+    if link.op is None or link.place is None:
+        return
+    key = link.op.name, link.place
+    for table, labels in ((_LAST_AXIS, "... <- ...i"), (_ENTRYWISE, "... <- ...")):
+        for slip in table.get(key, ()):
+            if labels.endswith("i") and not _over_the_last_axis(link):
+                continue
+
+            def made(slip: Slip = slip, labels: str = labels) -> Jacobian:
+                gradient = np.asarray(slip.gradient(*link.args), dtype=float)
+                rule: Rule = term(labels, (gradient, labels.partition("<-")[2].strip(), ""))
+                return Jacobian.of(rule, link.child.shape, link.parent.shape)
+
+            says = f"{slip.says}, for the derivative at {link.told}"
+            yield link.mutant(slip.says, slip.kind, says, made, rank=3)
+
+
+def _over_the_last_axis(link: Link) -> bool:
+    return bool(link.parent.shape) and link.child.shape == link.parent.shape[:-1]
+
+
+@mistake
+def margins(link: Link) -> Iterator[Mutant]:
+    """The multi-class SVM: the share of the own class, or of the others, left out."""
+    if link.op is None or link.op.name != "svm_loss" or link.place != 0:
+        return
+    scores, label = link.args
+    own = np.zeros(scores.shape)
+    np.put_along_axis(own, label.astype(int)[..., None], 1.0, axis=-1)
+    shape = link.child.shape
+
+    def kept(mask: Array) -> Jacobian:
+        columns = Jacobian.of(term("... <- ...", (mask, "...", "")), scores.shape, scores.shape)
+        return link.jacobian.compose(columns)
+
+    said = f"at {link.told}"
+    cases: Mapping[str, tuple[str, Callable[[], Jacobian]]] = {
+        "one_sided_mask": (
+            f"only one side of the margin: the share of the own class is missing {said}",
+            lambda: kept(1 - own),
+        ),
+        "missing_path": (
+            f"the share of the other classes is missing {said}",
+            lambda: kept(own),
+        ),
+        "not_reduced": (
+            f"the own class gets −1, not minus the number of broken margins, {said}",
+            lambda: Jacobian.of(
+                term("... <- ...i", (_first_share(link, own), "...i", "")), shape, scores.shape
+            ),
+        ),
+    }
+    for kind, (says, make) in cases.items():
+        yield link.mutant(kind, kind, says, make, rank=2)
+
+
+def _first_share(link: Link, own: Array) -> Array:
+    """The gradient with −1 for the own class wherever a margin is broken."""
+    full = link.jacobian.pull(np.ones(link.child.shape))
+    return np.asarray(np.where(own > 0, np.sign(full), full))
