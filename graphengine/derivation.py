@@ -100,7 +100,7 @@ class FormulaDerivation(Derivation):
         self.limit = limit
         self._functions = functions
         self._places = dict(places or {})
-        found = [(_claim(key, self.place(key), text), text) for key, text in claims.items()]
+        found = [(named_claim(key, self.place(key), text), text) for key, text in claims.items()]
         self.claims = tuple(claim for claim, _ in found)
         self.formulas = {claim.name: _formula(text) for claim, text in found}
         self._order = self._let_in_order()
@@ -253,7 +253,8 @@ def _formula(given: Formula | str) -> Formula:
     return given if isinstance(given, Formula) else parse(given)
 
 
-def _claim(key: str, place: str, given: Formula | str) -> Claim:
+def named_claim(key: str, place: str, given: Formula | str) -> Claim:
+    """The claim that ``key`` names as ``J/W``; :class:`SpecError` at ``place`` for other text."""
     found = re.fullmatch(r"\s*([A-Za-z_]\w*)\s*/\s*([A-Za-z_]\w*)\s*", key, re.ASCII)
     if not found:
         plain = re.sub(r"[∂\s()]|vec|\.T$", "", key)

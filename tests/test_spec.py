@@ -508,7 +508,7 @@ def test_the_schema_knows_the_keys_of_the_format() -> None:
     assert schema["$schema"].startswith("https://json-schema.org/")
     assert set(schema["properties"]) == {
         *("graphengine", "name", "about", "sizes", "inputs", "parameters", "constants", "nodes"),
-        *("result", "values", "derivation"),
+        *("result", "values", "derivation", "points", "rubric"),
     }
     assert schema["additionalProperties"] is False
     assert schema["required"] == ["graphengine", "nodes"]

@@ -22,19 +22,26 @@ from graphengine.jacobian import DEFAULT_LIMIT
 from graphengine.ops import OPS, OpFunction, functions
 from graphengine.ops.base import Array, Op, as_value
 from graphengine.spec.plan import Plan
-from graphengine.spec.reading import Reader, checked_value, derivation_of, values_of
-from graphengine.spec.schema import SubmissionFile, ValuesFile, json_schema, validated
+from graphengine.spec.reading import (
+    Reader,
+    checked_points,
+    checked_value,
+    derivation_of,
+    values_of,
+)
+from graphengine.spec.schema import Rubric, SubmissionFile, ValuesFile, json_schema, validated
 from graphengine.spec.writing import save
 from graphengine.submission import PythonDerivation
 
-__all__ = ["Spec", "json_schema", "load", "load_derivation", "load_values"]
+__all__ = ["Rubric", "Spec", "json_schema", "load", "load_derivation", "load_values"]
 
 
 class Spec:
     """A graph with sizes as letters, and perhaps a point to run it at and a derivation.
 
     ``graph`` is the graph at the spec's own ``sizes``; ``values`` may be empty, ``derivation``
-    None.  Made by :func:`load`, or from a graph by :meth:`of`.
+    None.  ``points`` are those of claims in a grade, by name (empty: 1 for each), ``rubric`` says
+    how partial credit is given.  Made by :func:`load`, or from a graph by :meth:`of`.
     """
 
     def __init__(
@@ -44,6 +51,8 @@ class Spec:
         *,
         values: Mapping[str, Array],
         derivation: Derivation | None,
+        points: Mapping[str, float] | None = None,
+        rubric: Rubric | None = None,
         path: Path | None = None,
         ops: Iterable[type[Op]] = (),
         limit: int = DEFAULT_LIMIT,
@@ -51,6 +60,7 @@ class Spec:
         self.graph, self.plan, self.derivation, self.path = graph, plan, derivation, path
         self.name, self.about = graph.name, graph.about
         self.values = dict(values)
+        self.points, self.rubric = dict(points or {}), rubric or Rubric()
         self.sizes: dict[str, int] = dict(plan.sizes) if plan else {}
         self.ops, self.limit = tuple(ops), limit
 
@@ -63,10 +73,14 @@ class Spec:
         graph: Graph,
         values: Mapping[str, ArrayLike] | None = None,
         derivation: Derivation | None = None,
+        *,
+        points: Mapping[str, float] | None = None,
+        rubric: Rubric | None = None,
     ) -> Spec:
         """The spec of a graph made in Python; its sizes are numbers.
 
-        Raises :class:`ValuesError` for values that do not fit the graph.
+        Raises :class:`ValuesError` for values that do not fit the graph, :class:`SpecError` for
+        points of claims that are not about two of its nodes.
 
         >>> g = Graph("square")
         >>> y = g.node("y", g.input("x", (2,)) ** 2)
@@ -82,7 +96,16 @@ class Spec:
         own = [op for op in used if OPS.get(op.name) is not op]
         if isinstance(derivation, FormulaDerivation):
             derivation.check(graph)
-        return cls(graph, None, values=given, derivation=derivation, ops=own)
+        scores = checked_points(points or {}, graph, {})
+        return cls(
+            graph,
+            None,
+            values=given,
+            derivation=derivation,
+            points=scores,
+            rubric=rubric,
+            ops=own,
+        )
 
     @functools.cached_property
     def functions(self) -> Mapping[str, OpFunction]:
@@ -152,6 +175,8 @@ def load(path: str | Path, *, ops: Iterable[type[Op]] = (), limit: int = DEFAULT
         plan,
         values=reader.values(graph),
         derivation=reader.derivation(graph, limit),
+        points=reader.points(graph),
+        rubric=reader.rubric,
         path=path,
         ops=given,
         limit=limit,

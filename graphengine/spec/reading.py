@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from graphengine.derivation import FormulaDerivation
+from graphengine.derivation import FormulaDerivation, check_claim, named_claim
 from graphengine.errors import SpecError, ValuesError, nearest, plural
 from graphengine.files import yaml_text
 from graphengine.files.arrays import inside, load_array
@@ -21,9 +21,9 @@ from graphengine.graph import Graph, Kind
 from graphengine.ops import OpFunction
 from graphengine.ops.base import Array
 from graphengine.spec.plan import Plan, StartPlan
-from graphengine.spec.schema import FileSource, LongNode, SpecFile, validated
+from graphengine.spec.schema import FileSource, LongNode, Rubric, SpecFile, validated
 
-__all__ = ["Reader", "checked_value", "derivation_of", "values_of"]
+__all__ = ["Reader", "checked_points", "checked_value", "derivation_of", "values_of"]
 
 
 class Reader:
@@ -142,6 +142,16 @@ class Reader:
         if self.file.derivation is None or found is None:
             return None
         return derivation_of(found, graph, self.file.sizes, self.functions, limit)
+
+    def points(self, graph: Graph) -> dict[str, float]:
+        """The points of claims that the file gives, by the claim's name."""
+        places = {key: item.place for key, item in self.section("points").keys.items()}
+        return checked_points(self.file.points, graph, places)
+
+    @property
+    def rubric(self) -> Rubric:
+        """The rubric that the file gives, or the usual one."""
+        return self.file.rubric or Rubric()
 
 
 def _parse(item: Scalar) -> Formula:
@@ -319,3 +329,27 @@ def derivation_of(
     )
     found.check(graph, sizes)
     return found
+
+
+# --- grades -------------------------------------------------------------------------------
+
+
+def checked_points(
+    given: Mapping[str, float], graph: Graph, places: Mapping[str, str]
+) -> dict[str, float]:
+    """The points by the names of claims; each is about two nodes of ``graph`` and stands once."""
+    points: dict[str, float] = {}
+    first: dict[str, str] = {}
+    for key, score in given.items():
+        place = places.get(key, f"points of {key!r}")
+        claim = named_claim(key, place, key)
+        check_claim(claim, graph)
+        if claim.name in points:
+            raise SpecError(
+                place,
+                expected="each claim once",
+                got=f"{claim.name} again",
+                hint=f"the first is at {first[claim.name]}",
+            )
+        points[claim.name], first[claim.name] = float(score), place
+    return points

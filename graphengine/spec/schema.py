@@ -25,6 +25,8 @@ __all__ = [
     "DerivationPart",
     "FileSource",
     "LongNode",
+    "MistakeKind",
+    "Rubric",
     "SpecFile",
     "Start",
     "SubmissionFile",
@@ -107,6 +109,61 @@ class DerivationPart(_Part):
     claims: dict[str, FormulaText] = Field(description="J/W: a formula for ∂J/∂W.", min_length=1)
 
 
+MistakeKind: TypeAlias = Literal[
+    "sign",
+    "factor",
+    "transposed",
+    "jacobian_transposed",
+    "kronecker_order",
+    "missing_path",
+    "double_counted",
+    "missing_jacobian",
+    "wrong_slope",
+    "wrong_argument",
+    "diagonal_only",
+    "swapped_arguments",
+    "not_averaged",
+    "averaged_twice",
+    "not_reduced",
+    "mean_for_sum",
+    "last_only",
+    "treated_as_constant",
+    "missing_regulariser",
+    "regulariser_scale",
+    "regularised_bias",
+    "one_sided_mask",
+    "tie",
+    "pattern_missing",
+    "pattern_extra",
+    "shifted",
+    "reordered",
+    "shape",
+]
+"""The kinds of mistakes that a diagnosis can name; see :class:`graphengine.check.Mistake`."""
+
+PointsOfClaim: TypeAlias = Annotated[float, Field(ge=0, le=1_000_000)]
+Fraction: TypeAlias = Annotated[float, Field(ge=0, le=1)]
+
+
+class Rubric(_Part):
+    """What part of a claim's points a grade gives where the claim is not simply right.
+
+    >>> Rubric(mistakes={"sign": 0.5}).carried
+    1.0
+    """
+
+    carried: Annotated[
+        Fraction, Field(description="Wrong, but right given an earlier wrong claim.")
+    ] = 1.0
+    undecided: Annotated[Fraction, Field(description="Neither right nor wrong by the numbers.")] = (
+        0.0
+    )
+    missing: Annotated[Fraction, Field(description="Not claimed.")] = 0.0
+    mistakes: dict[MistakeKind, Fraction] = Field(
+        default_factory=dict, description="Wrong by one mistake of this kind, for certain."
+    )
+
+
 class SpecFile(_Part):
     """A computational graph, a point to run it at, and what somebody derived by hand."""
 
@@ -127,6 +184,11 @@ class SpecFile(_Part):
     result: str | None = Field(None, description="The node to be differentiated.")
     values: dict[str, Source] = Field(default_factory=dict, description="A point to run at.")
     derivation: DerivationPart | None = None
+    points: dict[str, PointsOfClaim] = Field(
+        default_factory=dict,
+        description="J/W: the points of this claim in a grade, for those that count.",
+    )
+    rubric: Rubric | None = Field(None, description="Partial credit, as parts of a claim's points.")
 
 
 class SubmissionFile(_Part):
@@ -174,8 +236,8 @@ _EXPECTED: MappingType[str, str] = {
     "none_required": "nothing",
     "string_pattern_mismatch": "a name: a letter or _, then letters, digits and _",
     "too_short": "at least one entry",
-    "greater_than_equal": "at least {ge}",
-    "less_than_equal": "at most {le}",
+    "greater_than_equal": "at least {ge:g}",
+    "less_than_equal": "at most {le:g}",
     "literal_error": "{expected}",
 }
 
@@ -221,8 +283,11 @@ def _located(
     expected = _EXPECTED.get(kind, "").format(**error.get("ctx", {})) or error["msg"].lower()
     if kind == "string_type" and {"nodes", "let", "claims"}.intersection(map(str, path)):
         expected = "a formula"
+    hint = _hint(kind, placed, expected)
+    if path[:2] == ("rubric", "mistakes") and placed is key:
+        expected, hint = "a kind of mistake", hint or "such as sign, factor or transposed"
     return (placed.line, placed.column), SpecError(
-        placed.place, expected=expected, got=shown, hint=_hint(kind, placed, expected)
+        placed.place, expected=expected, got=shown, hint=hint
     )
 
 
@@ -234,6 +299,7 @@ def _keys(model: type[BaseModel], path: tuple[str | int, ...]) -> list[str]:
         ("constants", FileSource),
         ("values", FileSource),
         ("derivation", DerivationPart),
+        ("rubric", Rubric),
     ]
     inner = next((part for name, part in parts if len(path) > 1 and path[0] == name), model)
     return list(inner.model_fields)

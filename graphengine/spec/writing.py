@@ -20,6 +20,7 @@ from graphengine.formula.source import MAX_LENGTH
 from graphengine.graph import Node
 from graphengine.ops.base import ATOM, SIGN, Array, Written
 from graphengine.ops.rearrangement import Alias
+from graphengine.spec.schema import Rubric
 
 if TYPE_CHECKING:
     from graphengine.spec import Spec
@@ -84,6 +85,7 @@ def _compare(spec: Spec, made: Path, load: Callable[[Path], Spec]) -> None:
         ) from None
     same = found.graph == spec.graph and found.sizes == spec.sizes
     same = same and _written(found) == _written(spec)
+    same = same and (found.points, found.rubric) == (spec.points, spec.rubric)
     same = same and found.values.keys() == spec.values.keys()
     same = same and all(
         np.array_equal(found.values[name], value, equal_nan=True)
@@ -146,6 +148,8 @@ def _lines(spec: Spec, file: str, arrays: dict[str, Array]) -> Iterator[str]:
     )
     if spec.derivation is not None:
         yield from _derivation(spec)
+    yield from _section("points", {name: _score(score) for name, score in spec.points.items()})
+    yield from _rubric(spec.rubric)
 
 
 def _section(name: str, entries: Mapping[str, str], indent: str = "") -> Iterator[str]:
@@ -163,6 +167,24 @@ def _derivation(spec: Spec) -> Iterator[str]:
     yield f"  layout: {given.layout}"
     yield from _section("let", {key: _text(f.text) for key, f in given.let.items()}, "  ")
     yield from _section("claims", {key: _text(f.text) for key, f in given.formulas.items()}, "  ")
+
+
+def _rubric(rubric: Rubric) -> Iterator[str]:
+    given = {
+        name: _score(getattr(rubric, name))
+        for name, field in Rubric.model_fields.items()
+        if name != "mistakes" and getattr(rubric, name) != field.default
+    }
+    if given or rubric.mistakes:
+        yield "rubric:"
+    for name, score in given.items():
+        yield f"  {name}: {score}"
+    kinds: dict[str, str] = {kind: _score(score) for kind, score in rubric.mistakes.items()}
+    yield from _section("mistakes", kinds, "  ")
+
+
+def _score(score: float) -> str:
+    return str(int(score)) if score.is_integer() else repr(score)
 
 
 def _start(node: Node, shape: Any) -> str:
