@@ -73,7 +73,9 @@ def shape_mistake(claim: str, got: Shape, of: Shape, wrt: Shape, layout: Layout)
         says += ": exactly the transposed one"
     elif got in accepted(of, wrt, "denominator" if layout == "numerator" else "numerator"):
         says += f": the one of the other layout, this derivation is in {layout} layout"
-    return Mistake("shape", claim, says)
+    above, _, wrt_name = claim.partition("/")
+    where = wrt_name if math.prod(of) == 1 else f"{above}<-{wrt_name}"
+    return Mistake("shape", where, says)
 
 
 # --- numbers ------------------------------------------------------------------------------------

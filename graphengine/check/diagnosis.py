@@ -69,6 +69,11 @@ class Case:
         found_ = compare(claimed, found, sizes, tolerance=self.tolerance, noise=noise)
         return found_.error <= self.tolerance
 
+    def near(self, k: int, claimed: Array, found: Array) -> bool:
+        """Whether ``claimed`` has the numbers of ``found``, whatever it is the derivative of."""
+        sizes = np.abs(found)
+        return compare(claimed, found, sizes, tolerance=self.tolerance).error <= self.tolerance
+
     @property
     def smallest(self) -> int:
         """The place with the least work."""
@@ -105,9 +110,15 @@ def diagnose(
             best, rest = found[0], found[1:]
             return Diagnosis((_merged(best, rest),), given=base[0] if base else NOTHING)
     if matrices is not None:
-        found_ = _constant(case, matrices, minus=False) or _known_vectors(case, matrices)
+        found_ = _constant(case, matrices, minus=False) or _penalty(case, matrices)
+        if found_ is None and matrices[0].size > 1:
+            found_ = _something_else(case, matrices)
         if found_ is not None:
             return Diagnosis(found_)
+    else:
+        other = _another_shape(case)
+        if other is not None:
+            return Diagnosis((other,))
     for form in forms:
         inner = _one_mistake(case, form.matrices, ())
         if inner:
@@ -116,7 +127,7 @@ def diagnose(
         two = _two_mistakes(case, matrices)
         if two:
             return Diagnosis(two[0], tuple(two[1:MOST_SHOWN]))
-        found_ = _constant(case, matrices, minus=True)
+        found_ = _constant(case, matrices, minus=True) or _something_else(case, matrices)
         if found_ is not None:
             return Diagnosis(found_)
         for form in forms:
@@ -188,16 +199,35 @@ def _fits(
 
 def _two_mistakes(case: Case, matrices: Matrices) -> list[tuple[Mistake, ...]]:
     k = case.smallest
-    flow = case.flow(k)
-    wanted = flow.claim(matrices[k]) - flow.value
-    effects = {mutant: effect for mutant, effect in flow.effects}
+    others = [j for j in range(len(matrices)) if j != k]
+    chosen = [k, *others[:2]]
+    flows = [case.flow(j) for j in chosen]
+    wanted = [flow.claim(matrices[j]) - flow.value for flow, j in zip(flows, chosen, strict=True)]
+    names = _Names(flows[0])
     fits: dict[frozenset[object], list[tuple[Mutant, ...]]] = {}
-    for two in pairs(flow, wanted, NEAR):
+    for two in pairs(flows, wanted, NEAR):
         if _fits(case, matrices, (), two, k):
-            key = frozenset(_rounded(effects[one]) for one in two)
+            key = frozenset(names.effect[one] for one in two)
             fits.setdefault(key, []).append(two)
     groups = sorted(fits.values(), key=lambda group: _rank(group[0]))
-    return [_merged_pair(group) for group in groups if _rank(group[0]) <= _rank(groups[0][0]) + 2]
+    return [
+        _merged_pair(group, names) for group in groups if _rank(group[0]) <= _rank(groups[0][0]) + 2
+    ]
+
+
+class _Names:
+    """Which mistakes change the derivative alike, by what they change it by."""
+
+    def __init__(self, flow: Flow) -> None:
+        self.effect = {mutant: _rounded(effect) for mutant, effect in flow.effects}
+        self._alike: dict[tuple[object, ...], list[Mutant]] = {}
+        for mutant, effect in self.effect.items():
+            self._alike.setdefault((mutant.key[:3], effect), []).append(mutant)
+
+    def at_one_place(self, mutant: Mutant) -> list[Mutant]:
+        """The mistakes at the same link with the same effect, the likeliest first."""
+        found = self._alike[mutant.key[:3], self.effect[mutant]]
+        return sorted(found, key=lambda one: one.rank)
 
 
 def _rank(mutants: Sequence[Mutant]) -> int:
@@ -209,14 +239,17 @@ def _rounded(effect: Array) -> tuple[float, ...]:
     return tuple(float(f"{number:.6g}") for number in effect)
 
 
-def _merged_pair(group: list[tuple[Mutant, ...]]) -> tuple[Mistake, ...]:
+def _merged_pair(group: list[tuple[Mutant, ...]], names: _Names) -> tuple[Mistake, ...]:
     """Pairs of mistakes with the same two effects, as one."""
-    group = sorted(group, key=_rank)
     best, merged = group[0], []
     for place, one in enumerate(best):
         partner = best[1 - place]
-        rest = [other for fit in group[1:] for other in fit if partner in fit and other is not partner]
-        told = [Mistake(other.kind, other.where, other.says) for other in (one, *rest)]
+        alike = names.at_one_place(one)
+        for fit in group[1:]:
+            for other in fit:
+                if partner in fit and other is not partner:
+                    alike += names.at_one_place(other)
+        told = [Mistake(other.kind, other.where, other.says) for other in alike]
         merged.append(_merged(told[0], told[1:]))
     return tuple(merged)
 
@@ -248,7 +281,8 @@ def _constant(case: Case, matrices: Matrices, *, minus: bool) -> tuple[Mistake, 
             continue
         at = mutant.where.replace("<-", " <- ")
         says = f"a factor: {name.text} times the right derivative at {at}"
-        found = Mistake(name.kind, mutant.where, says)
+        own = name.text in mutant.where.split("<-")
+        found = Mistake("double_counted" if own else name.kind, mutant.where, says)
         sign = Mistake("sign", mutant.where, f"the sign is wrong at {at}")
         return (sign, found) if minus else (found,)
     return None
@@ -277,15 +311,8 @@ def _scales(case: Case, matrices: Matrices, mutant: Mutant) -> list[float] | Non
 # --- known vectors ----------------------------------------------------------------------------
 
 
-def _known_vectors(case: Case, matrices: Matrices) -> tuple[Mistake, ...] | None:
-    """What is left over is a multiple of the variable or its sign; or the claim is another
-    node's derivative, or a value.
-    """
-    found = _penalty(case, matrices) or _something_else(case, matrices)
-    return None if found is None else (found,)
-
-
-def _penalty(case: Case, matrices: Matrices) -> Mistake | None:
+def _penalty(case: Case, matrices: Matrices) -> tuple[Mistake, ...] | None:
+    """What is left over is a multiple of the variable, or of its sign."""
     wrt = case.claim.wrt
     coefficients = []
     for k, matrix in enumerate(matrices):
@@ -314,7 +341,7 @@ def _penalty(case: Case, matrices: Matrices) -> Mistake | None:
         says = "the regulariser has another form: " + (
             "sign(" + wrt + ") as of an L1 penalty" if l1 else f"another multiple of {wrt}"
         )
-        return Mistake("regulariser_scale", where, says)
+        return (Mistake("regulariser_scale", where, says),)
     if any(abs(b) > NEAR for _, b in coefficients):
         return None
     others = [node for node in place.graph.nodes if node.role == "parameter" and node is not wrt_]
@@ -325,11 +352,11 @@ def _penalty(case: Case, matrices: Matrices) -> Mistake | None:
             where = called(top[0], way)
             says = f"{wrt} is regularised here, but not in the graph: a multiple of {wrt} too much"
             same = (("regularised_bias", wrt),)
-            return Mistake("regularised_bias", where, says, same)
+            return (Mistake("regularised_bias", where, says, same),)
     return None
 
 
-def _something_else(case: Case, matrices: Matrices) -> Mistake | None:
+def _something_else(case: Case, matrices: Matrices) -> tuple[Mistake, ...] | None:
     """The claim is the derivative with respect to another node, or of another one, or a value."""
     k = case.smallest
     place = case.places[k]
@@ -339,7 +366,28 @@ def _something_else(case: Case, matrices: Matrices) -> Mistake | None:
             case.agrees(j, matrix, _shaped(make(case.places[j]), matrix))
             for j, matrix in sorted(enumerate(matrices), key=lambda pair: pair[0] != k)
         ):
-            return Mistake(kind, where, says)
+            return (Mistake(kind, where, says),)
+    return None
+
+
+def _another_shape(case: Case) -> Mistake | None:
+    """A claim of the wrong shape that is the derivative with respect to another node."""
+    of, wrt = case.claim.of, case.claim.wrt
+    first = case.places[0].graph
+    if first[of].size != 1:
+        return None
+    for node in first.named.values():
+        if node.name in {of, wrt} or node.shape != case.arrays[0].shape:
+            continue
+        if all(
+            place.graph[node.name].size == array.size
+            and case.near(k, array.reshape(1, -1), place.matrix(of, node.name))
+            for k, (place, array) in enumerate(zip(case.places, case.arrays, strict=True))
+        ):
+            child, parent = (node, first[wrt]) if node.number > first[wrt].number else (first[wrt], node)
+            where = place_name(child, parent) if parent in child.parents else child.name
+            says = f"this is ∂{of}/∂{node.name}: the step between {node.name} and {wrt} is missing"
+            return Mistake("missing_jacobian", where, says)
     return None
 
 

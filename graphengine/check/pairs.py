@@ -7,9 +7,11 @@ is one matrix product for each node, for all pairs together.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from graphengine.check.backward import Flow, pulled
 from graphengine.check.mistakes import Mutant
@@ -18,35 +20,65 @@ from graphengine.ops.base import Array
 
 __all__ = ["MOST_MUTANTS", "MOST_TRIED", "pairs"]
 
+Pair: TypeAlias = tuple[Mutant, Mutant]
+
+_CUTS = {"missing_path", "treated_as_constant", "missing_regulariser"}
+"""What leaves nothing of the derivative is no half of a pair."""
 MOST_MUTANTS = 700
 """Of more mutants than this the likeliest are paired."""
 MOST_TRIED = 60
 """So many pairs that agree at one point are compared at the others."""
 
 
-def pairs(flow: Flow, wanted: Array, near: float) -> Iterator[tuple[Mutant, Mutant]]:
-    """Pairs of mistakes whose joint effect is ``wanted``, the likeliest first."""
-    known = [(m, e) for m, e in flow.effects if np.any(e != 0)]
+def pairs(flows: Sequence[Flow], wanted: Sequence[Array], near: float) -> Iterator[Pair]:
+    """Pairs of mistakes whose joint effect is ``wanted``, the likeliest first.
+
+    Where the derivative is a single number, so that many pairs would agree by accident, further
+    points are looked at before any pair is tried in full.
+    """
+    first = flows[0]
+    whole = float(np.max(np.abs(first.value), initial=0.0))
+    known = [
+        (mutant, effect)
+        for mutant, effect in first.effects
+        if np.any(effect != 0)
+        and not (
+            mutant.kind in _CUTS and np.all(np.abs(effect + first.value) <= near * whole)
+        )
+    ]
     known.sort(key=lambda pair: pair[0].rank)
     known = _distinct(known[: 4 * MOST_MUTANTS])[:MOST_MUTANTS]
     if not known:
         return
     mutants = [mutant for mutant, _ in known]
-    effects = np.stack([effect for _, effect in known])
-    joint = effects[:, None, :] + effects[None, :, :] + _crossed(flow, mutants)
-    size = float(np.max(np.abs(wanted))) + 1e-12 * float(np.max(np.abs(flow.value)))
-    fits = np.all(np.abs(joint - wanted) <= near * size, axis=2)
+    fits = np.ones((len(mutants), len(mutants)), dtype=bool)
+    for flow, target in zip(flows, wanted, strict=True):
+        here = mutants if flow is first else [flow.same(mutant) for mutant in mutants]
+        fits &= _agree(flow, here, target, near)
+        if np.count_nonzero(fits) <= MOST_TRIED:
+            break
     ranks = np.array([mutant.rank for mutant in mutants])
     found = [
         (int(ranks[a] + ranks[b]), int(a), int(b))
         for a, b in np.argwhere(fits)
-        if a != b and mutants[a].key[:3] != mutants[b].key[:3]
+        if a < b and mutants[a].key[:3] != mutants[b].key[:3]
     ]
-    seen: set[tuple[int, int]] = set()
-    for _, a, b in sorted(found)[: 2 * MOST_TRIED]:
-        if (b, a) not in seen:
-            seen.add((a, b))
-            yield mutants[a], mutants[b]
+    for _, a, b in sorted(found)[:MOST_TRIED]:
+        yield mutants[a], mutants[b]
+
+
+def _agree(
+    flow: Flow, mutants: Sequence[Mutant | None], wanted: Array, near: float
+) -> NDArray[np.bool_]:
+    """Which pairs have the joint effect ``wanted`` at one point."""
+    effects = np.full((len(mutants), len(wanted)), np.nan)
+    for number, mutant in enumerate(mutants):
+        effect = flow.effect(mutant) if mutant is not None else None
+        if effect is not None:
+            effects[number] = effect
+    joint = effects[:, None, :] + effects[None, :, :] + _both_ways(flow, mutants)
+    size = float(np.max(np.abs(wanted))) + 1e-12 * float(np.max(np.abs(flow.value)))
+    return np.asarray(np.all(np.abs(joint - wanted) <= near * size, axis=2))
 
 
 def _distinct(known: list[tuple[Mutant, Array]]) -> list[tuple[Mutant, Array]]:
@@ -59,7 +91,12 @@ def _distinct(known: list[tuple[Mutant, Array]]) -> list[tuple[Mutant, Array]]:
     return list(kept.values())
 
 
-def _crossed(flow: Flow, mutants: list[Mutant]) -> Array:
+def _both_ways(flow: Flow, mutants: Sequence[Mutant | None]) -> Array:
+    crossed = _crossed(flow, mutants)
+    return np.asarray(crossed + np.swapaxes(crossed, 0, 1))
+
+
+def _crossed(flow: Flow, mutants: Sequence[Mutant | None]) -> Array:
     """What each mutant (first axis) brings down to each other one (second axis)."""
     count, q = len(mutants), flow.columns.shape[1]
     total = np.zeros((count, count, q))
@@ -67,7 +104,7 @@ def _crossed(flow: Flow, mutants: list[Mutant]) -> Array:
     starts: dict[Node, list[tuple[int, Node, Array]]] = {}
     columns: dict[Node, list[tuple[int, Array]]] = {}
     for number, mutant in enumerate(mutants):
-        for change in mutant.changes:
+        for change in mutant.changes if mutant is not None else ():
             made = flow.catalogue.made(change)
             bar, tangent = flow.bars.get(change.child), flow.tangents.get(change.parent)
             if made is None or bar is None or tangent is None:

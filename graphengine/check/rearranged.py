@@ -83,6 +83,12 @@ def _forms(case: Case, *, fits: bool) -> Iterator[tuple[Mistake, Form]]:
             yield Mistake("kronecker_order", edge, says), _rows_by_columns
             says = "rows and columns stand in the order of columns (vec by columns)"
             yield Mistake("kronecker_order", edge, says), _both_by_columns
+    if len([node for node in case.flow(0).inside if node.named]) == 1:
+        says = f"the sign of ∂{claim.of}/∂{claim.wrt} is wrong"
+        yield Mistake("sign", edge, says), lambda array, of, wrt: -array
+        for scale in (2.0, 0.5):
+            says = f"{scale:g} times ∂{claim.of}/∂{claim.wrt}"
+            yield Mistake("factor", edge, says), _times(1 / scale)
     for says, form in _ORDERS:
         kind = "shifted" if says.startswith("shifted") else "reordered"
         yield Mistake(kind, where, f"the right entries in another order: {says}"), form
@@ -97,6 +103,10 @@ def _forms(case: Case, *, fits: bool) -> Iterator[tuple[Mistake, Form]]:
 
 def _transposed(of: str, wrt: str) -> str:
     return f"transposed: this is (∂{of}/∂{wrt})ᵀ; an outer product with its factors exchanged?"
+
+
+def _times(scale: float) -> Form:
+    return lambda array, of, wrt: np.asarray(array * scale)
 
 
 # --- the forms --------------------------------------------------------------------------------

@@ -149,13 +149,15 @@ def _place(where: str, wanted: frozenset[str]) -> bool:
 
 
 def explains(fit: Sequence[Any], mistakes: Sequence[Wanted]) -> bool:
-    """Whether an explanation names these mistakes, and no others."""
-    if len(fit) != len(mistakes):
-        return False
-    if len(fit) == 1:
-        return named(fit[0], mistakes[0])
-    return any(
-        named(fit[a], mistakes[0]) and named(fit[1 - a], mistakes[1]) for a in (0, 1)
+    """Whether an explanation names these mistakes, and no others.
+
+    One that covers several places at once (two statistics taken for constants) may be told as
+    one or as two.
+    """
+    return (
+        bool(fit)
+        and all(any(named(one, wanted) for wanted in mistakes) for one in fit)
+        and all(any(named(one, wanted) for one in fit) for wanted in mistakes)
     )
 
 

@@ -83,13 +83,41 @@ def slopes(high: Array, low: Array, here: Array, jitter: Array | float = 0.0) ->
     return Slopes(value, np.where(kink, sides, error), left, right, kink, reach)
 
 
-def curvatures(high: Array, low: Array, here: Array) -> tuple[Array, Array]:
-    """The second derivatives at t = 0 of the functions that :func:`slopes` takes, with their bars."""
+def curvatures(high: Array, low: Array, here: Array) -> Slopes:
+    """The second derivatives at t = 0 of the functions that :func:`slopes` takes.
+
+    Where they jump there is a kink, whose sides are not told apart (−∞ and ∞).
+    """
     with np.errstate(all="ignore"):
         odd, even = (high - low) / 2, (high + low) / 2 - here
         noise = _noise(odd, even, high, low, here)
         size = np.maximum(np.maximum(np.abs(high), np.abs(low)), np.abs(here))
-        return _extrapolated(2 * even, size, noise, 2)
+        value, error = _extrapolated(2 * even, size, noise, 2)
+        reach = np.max(np.nan_to_num(2 * np.abs(even) / STEPS[:, None, None] ** 2)[:3], axis=0)
+        # of the odd part, t taken out: t|t| is left where the second derivative jumps, else t³
+        part = (odd[:-1] - 4 * odd[1:]) / STEPS[:-1, None, None] ** 2
+        jump = (4 * part[1:] - part[:-1]) / 3
+        doubt = _MARGIN * 6 * noise / STEPS[1:-1, None, None] ** 2
+        clear = (doubt < 0.05 * (np.abs(value) + np.abs(jump))) & np.isfinite(jump)
+        last = len(clear) - 1 - np.argmax(clear[::-1], axis=0)
+        ends = [
+            np.take_along_axis(jump, at[None], axis=0)[0] for at in (last, np.maximum(last - 1, 0))
+        ]
+        kink = (
+            np.any(clear, axis=0)
+            & (np.abs(ends[0]) > np.take_along_axis(doubt, last[None], axis=0)[0])
+            & (np.abs(ends[0]) > 1e-3 * np.abs(value))
+            & (np.abs(ends[0]) > 0.8 * np.abs(ends[1]))
+        )
+    flat = np.all(even[2:] == 0, axis=0) & np.all(odd[2:] == 0, axis=0)
+    return Slopes(
+        np.where(flat, 0.0, value),
+        np.where(flat, noise, error),
+        np.where(kink, -np.inf, value),
+        np.where(kink, np.inf, value),
+        kink & ~flat,
+        reach,
+    )
 
 
 def _noise(odd: Array, even: Array, high: Array, low: Array, here: Array) -> Array:

@@ -14,7 +14,7 @@ from graphengine.check.mistakes.local import swapped, usable
 from graphengine.check.reference import path
 from graphengine.graph import Graph, Node
 from graphengine.jacobian import Jacobian, term
-from graphengine.ops.base import Array
+from graphengine.ops.base import Array, Elementwise
 from graphengine.run import Run
 
 __all__ = ["Catalogue", "Change", "Link", "Mutant", "called", "changes_nothing", "regularisers", "usable"]
@@ -119,9 +119,10 @@ class Catalogue:
         if len(nodes) > 1:
             names = " and ".join(node.name if node.named else node.formula for node in nodes)
             says = f"{names} are treated as constants"
-            made = of_node(nodes[0], statistics, "all", "treated_as_constant", says, 3)
-            if made is not None:
-                yield made
+            for node in nodes:  # one for each name, with the same numbers
+                made = of_node(node, statistics, "all", "treated_as_constant", says, 3)
+                if made is not None:
+                    yield made
 
     def penalties(self, of: Node, inside: Sequence[Node]) -> Iterator[Mutant]:
         """Rows 56, 57, 58, 60: the regulariser left out, or weighted by another number."""
@@ -185,10 +186,11 @@ class Catalogue:
         if of.size != 1:
             return
         for node in inside:
-            if node.op is None or node.op.family != "activations" or node is of:
+            links = self.edges[node]
+            if len(links) != 1 or not isinstance(node.op, Elementwise) or node is of:
                 continue
-            link = self.edges[node][0]
-            if link.parent not in inside and link.parent.op is not None:
+            link = links[0]
+            if not link.alike or node.op.family not in {"activations", "selection"}:
                 continue
             says = f"masked by the sign of the upstream gradient at {link.told}"
 

@@ -30,7 +30,7 @@ _LAST_AXIS: Mapping[tuple[str, int], tuple[Slip, ...]] = {
         Slip("missing_jacobian", "−y / p, without the softmax", lambda s, y: -y / softmax(s)),
         Slip("diagonal_only", "−y (1 − p), the diagonal alone", lambda s, y: -y * (1 - softmax(s))),
         Slip("wrong_slope", "y − p p", lambda s, y: y - softmax(s) ** 2),
-        Slip("missing_jacobian", "s − y, without the softmax", lambda s, y: s - y),
+        Slip("wrong_argument", "s − y, with s for the softmax", lambda s, y: s - y),
     ),
     ("cross_entropy", 0): (
         Slip("double_counted", "p − y: the softmax is in it already", lambda p, y: p - y),
@@ -56,7 +56,8 @@ _ENTRYWISE: Mapping[tuple[str, int], tuple[Slip, ...]] = {
         Slip("missing_path", "σ, without the target", lambda z, y: sigmoid(z) + 0 * y),
         Slip("missing_jacobian", "without the slope of σ", lambda z, y: _binary(sigmoid(z), y)),
         Slip("missing_path", "σ − 1, of y log σ alone", lambda z, y: y * (sigmoid(z) - 1)),
-        Slip("missing_jacobian", "z − y, without σ", lambda z, y: z - y),
+        Slip("wrong_argument", "z − y, with z for σ(z)", lambda z, y: z - y),
+        Slip("sign", "−y (1 − σ) − (1 − y) σ", lambda z, y: 2 * y * sigmoid(z) - sigmoid(z) - y),
     ),
     ("binary_cross_entropy", 0): (
         Slip("double_counted", "p − y: the sigmoid is in it already", lambda p, y: p - y),
@@ -68,6 +69,10 @@ _ENTRYWISE: Mapping[tuple[str, int], tuple[Slip, ...]] = {
         Slip("one_sided_mask", "−y everywhere, without the margin", lambda s, y: -y + 0 * s),
         Slip("missing_jacobian", "−1 where the margin is broken", lambda s, y: -_broken(s, y)),
         Slip("wrong_argument", "−y where s < 1", lambda s, y: -y * (s < 1)),
+        Slip("wrong_argument", "−y where y s < 0", lambda s, y: -y * (y * s < 0)),
+        Slip("one_sided_mask", "−y where y s > 1", lambda s, y: -y * (y * s > 1)),
+        Slip("swapped_arguments", "−s where y s < 1", lambda s, y: -s * _broken(s, y)),
+        Slip("wrong_slope", "−y times the loss", lambda s, y: -y * np.maximum(0.0, 1 - y * s)),
     ),
     ("relu", 0): (Slip("missing_path", "x where x > 0", lambda x: np.maximum(x, 0.0)),),
 }
@@ -129,27 +134,30 @@ def margins(link: Link) -> Iterator[Mutant]:
         return link.jacobian.compose(columns)
 
     said = f"at {link.told}"
-    cases: Mapping[str, tuple[str, Callable[[], Jacobian]]] = {
-        "one_sided_mask": (
-            f"only one side of the margin: the share of the own class is missing {said}",
-            lambda: kept(1 - own),
-        ),
-        "missing_path": (
-            f"the share of the other classes is missing {said}",
-            lambda: kept(own),
-        ),
-        "not_reduced": (
-            f"the own class gets −1, not minus the number of broken margins, {said}",
-            lambda: Jacobian.of(
-                term("... <- ...i", (_first_share(link, own), "...i", "")), shape, scores.shape
-            ),
-        ),
-    }
-    for kind, (says, make) in cases.items():
-        yield link.mutant(kind, kind, says, make, rank=2)
+    delta = float(getattr(link.op, "delta", 1.0))
+    margin = scores - (scores * own).sum(axis=-1, keepdims=True) + delta
 
+    def rows(broken: Array, share: float = -1.0) -> Callable[[], Jacobian]:
+        wrong = np.where(broken, 1.0, 0.0) * (1 - own)
+        gradient = wrong + share * own * wrong.sum(axis=-1, keepdims=True)
+        return lambda: Jacobian.of(term("... <- ...i", (gradient, "...i", "")), shape, scores.shape)
 
-def _first_share(link: Link, own: Array) -> Array:
-    """The gradient with −1 for the own class wherever a margin is broken."""
-    full = link.jacobian.pull(np.ones(link.child.shape))
-    return np.asarray(np.where(own > 0, np.sign(full), full))
+    def signs() -> Jacobian:
+        full = rows(margin > 0)().pull(np.ones(shape))
+        gradient = np.where(own > 0, np.sign(full), full)
+        return Jacobian.of(term("... <- ...i", (gradient, "...i", "")), shape, scores.shape)
+
+    first = link.told
+    cases: tuple[tuple[str, str, Callable[[], Jacobian]], ...] = (
+        ("one_sided_mask", "the share of the own class is missing", lambda: kept(1 - own)),
+        ("missing_path", "the share of the other classes is missing", lambda: kept(own)),
+        ("factor", "the own class gets −1, not minus the number of broken margins", signs),
+        ("sign", "the share of the own class has the wrong sign", rows(margin > 0, 1.0)),
+        ("one_sided_mask", "every class counts, not only broken margins", rows(margin > -np.inf)),
+        ("wrong_argument", "margins without delta", rows(margin - delta > 0)),
+        ("wrong_argument", "scores in place of margins", rows(scores > 0)),
+        ("wrong_argument", "margins without the own score", rows(scores + delta > 0)),
+        ("one_sided_mask", "the margins that hold, not the broken ones", rows(margin < 0)),
+    )
+    for kind, told, make in cases:
+        yield link.mutant(told, kind, f"{told}, at {first}", make, rank=2)

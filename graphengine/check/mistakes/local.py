@@ -15,6 +15,7 @@ from graphengine.jacobian import Jacobian, term
 from graphengine.jacobian.terms import Factor, Term
 from graphengine.ops import OPS
 from graphengine.ops.base import Array, Elementwise
+from graphengine.run import Run
 
 Slope = Callable[[Array, Array], Array]
 
@@ -50,15 +51,22 @@ _OWN: Mapping[str, Mapping[str, Slope]] = {
         "2 sqrt(x)": lambda out, x: 2 * out,
     },
     "sigmoid": {"the slope's root sqrt(f (1 − f))": lambda out, x: np.sqrt(out * (1 - out))},
-    "softplus": {"σ(x)(1 − σ(x))": lambda out, x: 1 / (1 + np.exp(-x)) / (1 + np.exp(x))},
+    "softplus": {
+        "σ(−x)": lambda out, x: 1 / (1 + np.exp(x)),
+        "1 − σ(x), negated": lambda out, x: -1 / (1 + np.exp(x)),
+        "σ(x)(1 − σ(x))": lambda out, x: 1 / (1 + np.exp(-x)) / (1 + np.exp(x)),
+    },
     "swish": {
         "σ(x)": lambda out, x: 1 / (1 + np.exp(-x)),
         "x σ(x)(1 − σ(x))": lambda out, x: x / (1 + np.exp(-x)) / (1 + np.exp(x)),
         "σ(x)(1 − σ(x))": lambda out, x: 1 / (1 + np.exp(-x)) / (1 + np.exp(x)),
     },
     "sin": {"cos(x), with f in place of x": lambda out, x: np.cos(out)},
-    "leaky_relu": {"1 where x > 0, else 0": lambda out, x: np.where(x > 0, 1.0, 0.0)},
-    "elu": {"1 where x > 0, else 0": lambda out, x: np.where(x > 0, 1.0, 0.0)},
+    "elu": {
+        "1 where x > 0, else exp(x)": lambda out, x: np.where(x > 0, 1.0, np.exp(x)),
+        "1 where x > 0, else f(x)": lambda out, x: np.where(x > 0, 1.0, out),
+        "1 where x > 0, else exp(x) − 1": lambda out, x: np.where(x > 0, 1.0, np.expm1(x)),
+    },
     "abs": {"1": lambda out, x: np.ones(x.shape)},
 }
 
@@ -80,29 +88,70 @@ def _diagonal(link: Link, made: Callable[[], Array]) -> Callable[[], Jacobian]:
 @mistake
 def wrong_slope(link: Link) -> Iterator[Mutant]:
     """Rows 37, 39, 42, 48: another function's derivative."""
-    if link.op is None or len(link.args) != 1 or not link.alike:
+    if not _entrywise(link):
         return
-    if link.op.family not in {"elementwise", "activations"} and link.op.name != "softmax":
-        return
-    own = link.op.name
-    x, out = link.args[0], link.out
-    for name, slope in _SLOPES.items():
-        says = f"the slope {name} at {link.told} is not that of {own}"
+    own = link.op.name if link.op is not None else ""
+    x, out = link.run.value(link.parent), link.out
+    unlikely = 3 if link.op is not None and link.op.family == "arithmetic" else 0
+    not_own = f"is not that of {own or link.child.formula}"
+    for name, slope in {**_SLOPES, **_OWN.get(own, {})}.items():
+        says = f"the slope {name} at {link.told} {not_own}"
         made = _diagonal(link, lambda slope=slope: slope(out, x))  # type: ignore[misc]  # bound now
-        yield link.mutant(name, "wrong_slope", says, made, rank=4)
-    for name, slope in _OWN.get(own, {}).items():
-        says = f"the slope {name} at {link.told} is not that of {own}"
-        made = _diagonal(link, lambda slope=slope: slope(out, x))  # type: ignore[misc]  # bound now
-        yield link.mutant(name, "wrong_slope", says, made, rank=3)
+        rank = 3 if name in _OWN.get(own, ()) else 4
+        yield link.mutant(name, "wrong_slope", says, made, rank=rank + unlikely)
     for other in _ACTIVATIONS:
         if other != own:
-            says = f"the derivative of {other} in place of that of {own} at {link.told}"
+            says = f"the derivative of {other} in place of that of {own or 'this'} at {link.told}"
 
             def made_(other: str = other) -> Jacobian:
                 op = OPS[other]()
                 return op.jacobian(0, op.value(x), [x])
 
-            yield link.mutant(("of", other), "wrong_slope", says, made_, rank=3)
+            yield link.mutant(("of", other), "wrong_slope", says, made_, rank=3 + unlikely)
+    if x.ndim:
+        says = f"the Jacobian of a softmax in place of the slopes at {link.told}"
+        softmax = OPS["softmax"]()
+        yield link.mutant(
+            "softmax", "wrong_slope", says, lambda: softmax.jacobian(0, out, [x]), rank=4
+        )
+
+
+def _entrywise(link: Link) -> bool:
+    """Whether the link is a function of each entry, with numbers for other arguments."""
+    if not link.alike:
+        return False
+    if link.op is None:
+        terms = link.jacobian.terms
+        return bool(terms) and all(part.out.axes == part.into.axes for part in terms)
+    if link.op.name == "softmax":
+        return True
+    nodes = sum(isinstance(arg, Node) for arg in link.child.args)
+    return isinstance(link.op, Elementwise) and (nodes == 1 or link.op.name == "prelu")
+
+
+@mistake
+def one_side(link: Link) -> Iterator[Mutant]:
+    """Rows 7, 42: the slope right on one side of 0 only, or with the sign of the argument."""
+    x = link.run.value(link.parent)
+    cases: Mapping[str, tuple[str, str, Callable[[], Array]]] = {
+        "times": ("wrong_slope", "the argument itself as a factor too much", lambda: x),
+    }
+    if link.alike and (_entrywise(link) or isinstance(link.op, Elementwise)):
+        cases = {
+            **cases,
+            "sign": ("sign", "the absolute value in place of the value", lambda: np.sign(x)),
+            "above": ("one_sided_mask", "nothing where the argument is negative", lambda: x > 0),
+            "below": ("one_sided_mask", "nothing where the argument is positive", lambda: x < 0),
+            "by out": ("double_counted", "the value itself as a factor too much", lambda: link.out),
+        }
+    for name, (kind, told, mask) in cases.items():
+
+        def made(mask: Callable[[], Array] = mask) -> Jacobian:
+            shape = link.parent.shape
+            rule = term("... <- ...", (np.asarray(mask(), dtype=float), "...", ""))
+            return link.jacobian.compose(Jacobian.of(rule, shape, shape))
+
+        yield link.mutant(name, kind, f"{told} at {link.told}", made, rank=5)
 
 
 @mistake
@@ -120,6 +169,45 @@ def power_rule(link: Link) -> Iterator[Mutant]:
     for name, slopes in cases.items():
         says = f"the power rule at {link.told}: {name}"
         yield link.mutant(name, "wrong_slope", says, _diagonal(link, slopes), rank=2)
+
+
+@mistake
+def learnt_slope(link: Link) -> Iterator[Mutant]:
+    """A leaky ReLU: the slope of the negative side elsewhere, negated, or another number."""
+    if link.op is None or link.op.name not in {"prelu", "leaky_relu"}:
+        return
+    x = link.args[0]
+    slope = link.args[1] if len(link.args) > 1 else np.asarray(getattr(link.op, "slope", 0.0))
+    if link.place == 0:
+        cases: Mapping[str, tuple[str, Callable[[], Array]]] = {
+            "the two sides exchanged": ("wrong_slope", lambda: np.where(x > 0, slope, 1.0)),
+            "the negative side with the wrong sign": (
+                "sign",
+                lambda: np.where(x > 0, 1.0, -slope),
+            ),
+            "0.01 on the negative side": ("wrong_slope", lambda: np.where(x > 0, 1.0, 0.01)),
+            "the argument on the negative side": (
+                "swapped_arguments",
+                lambda: np.where(x > 0, 0.0, x),
+            ),
+        }
+    else:
+        cases = {
+            "the argument everywhere": ("one_sided_mask", lambda: x + 0 * slope),
+            "the argument on the positive side": (
+                "one_sided_mask",
+                lambda: np.maximum(x, 0.0) + 0 * slope,
+            ),
+            "1 on the negative side": ("missing_jacobian", lambda: (x < 0) + 0 * slope),
+        }
+    for name, (kind, slopes) in cases.items():
+        says = f"{name}, for the derivative at {link.told}"
+
+        def made(slopes: Callable[[], Array] = slopes) -> Jacobian:
+            rule = term("... <- ...", (np.asarray(slopes(), dtype=float), "...", ""))
+            return Jacobian.of(rule, link.child.shape, link.parent.shape)
+
+        yield link.mutant(name, kind, says, made, rank=3)
 
 
 @mistake
@@ -151,6 +239,8 @@ def quotient_rule(link: Link) -> Iterator[Mutant]:
         "the numerator is left out": lambda: -1 / y**2 + 0 * x,
         "not differentiated": lambda: np.ones(link.child.shape),
         "the denominator is cubed": lambda: -x / y**3,
+        "differentiated twice": lambda: -2 * x / y**3,
+        "integrated": lambda: x * np.log(np.abs(y)),
     }
     for name, slopes in cases.items():
         says = f"the quotient rule at {link.told}: {name}"
@@ -184,7 +274,7 @@ def not_one(link: Link) -> Iterator[Mutant]:
 @mistake
 def factor_left_out(link: Link) -> Iterator[Mutant]:
     """Rows 24, 71: what multiplies in the rule of an entrywise product is left out."""
-    if not isinstance(link.op, Elementwise) or len(link.args) < 2:
+    if link.op is None or len(link.args) < 2:
         return
     for k, part in enumerate(link.jacobian.terms):
         for f, factor in enumerate(part.factors):
@@ -200,6 +290,9 @@ def factor_left_out(link: Link) -> Iterator[Mutant]:
 # --- the right derivative at the wrong value --------------------------------------------------
 
 
+_BILINEAR = {"multiply", "matmul", "matvec", "outer", "dot", "kron", "add", "subtract"}
+
+
 @mistake
 def wrong_argument(link: Link) -> Iterator[Mutant]:
     """Rows 25, 33, 37, 38, 51: the rule at the node's own value, at the pre- or the post-activation,
@@ -208,14 +301,16 @@ def wrong_argument(link: Link) -> Iterator[Mutant]:
     if link.op is None or not link.jacobian.terms or not any(t.factors for t in link.jacobian.terms):
         return
     for k, arg in enumerate(link.args):
-        if k == link.place and link.op.family in {"linalg", "arithmetic"} and len(link.args) > 1:
-            continue  # a bilinear rule does not look at it
+        if k == link.place and link.op.name in _BILINEAR:
+            continue  # its rule does not look at it
         given = link.child.args[k]
-        for other, rank in _stand_ins(link, given, arg.shape):
-            told = f"{other.name} in place of {_called(given)}"
+        for name, value, rank, other in _stand_ins(link, given, arg.shape):
+            told = f"{name} in place of {_called(given)}"
             says = f"the derivative at {link.told} is taken at the wrong value: {told}"
-            value = link.run.value(other)
-            value = value if value.shape == arg.shape else value.T
+            kinds = ["wrong_argument"]
+            sums = isinstance(given, Node) and given.op is not None
+            if sums and given.op.name in {"add", "subtract"} and other in given.parents:
+                kinds.insert(1 if given.named else 0, "missing_path")
 
             def again(k: int = k, value: Array = value) -> Jacobian:
                 args = [*link.args[:k], value, *link.args[k + 1 :]]
@@ -227,16 +322,15 @@ def wrong_argument(link: Link) -> Iterator[Mutant]:
 
             if other is link.parent and len(link.args) == 2:
                 says = (
-                    f"{other.name} in place of {_called(given)} at {link.told}: the derivative "
+                    f"{name} in place of {_called(given)} at {link.told}: the derivative "
                     "with respect to one factor is the other one"
                 )
                 yield link.mutant(("own", k), "swapped_arguments", says, again, rank=1)
                 continue
-            yield link.mutant(("at", k, other.number), "wrong_argument", says, again, rank=rank)
-            if _uses_out(link):
-                yield link.mutant(
-                    ("half", k, other.number), "wrong_argument", says, kept, rank=rank + 1
-                )
+            for kind in kinds:
+                yield link.mutant(("at", k, name), kind, says, again, rank=rank)
+                if _uses_out(link):
+                    yield link.mutant(("half", k, name), kind, says, kept, rank=rank + 1)
     if _uses_out(link):
         for k, arg in enumerate(link.args):
             if arg.shape == link.out.shape:
@@ -261,9 +355,18 @@ def _called(arg: Node | Array) -> str:
     return (arg.name if arg.named else arg.formula) if isinstance(arg, Node) else "a number"
 
 
-def _stand_ins(link: Link, given: Node | Array, shape: tuple[int, ...]) -> Iterator[tuple[Node, int]]:
-    """Nodes whose value could be put in place of an argument's: nearest first."""
-    graph = link.child.graph
+StandIn = tuple[str, Array, int, "Node | None"]
+
+
+def _stand_ins(
+    link: Link, given: Node | Array, shape: tuple[int, ...]
+) -> Iterator[StandIn]:
+    """Values that could be put in place of an argument's: their name, the nearest first.
+
+    They are nodes of the same shape or the transposed one; the slope of an activation for its
+    value; and an inner node computed again with its own argument replaced.
+    """
+    graph, run = link.child.graph, link.run
     near: list[Node] = []
     if isinstance(given, Node):
         near = [link.child, *given.parents]
@@ -272,9 +375,41 @@ def _stand_ins(link: Link, given: Node | Array, shape: tuple[int, ...]) -> Itera
     for nodes, rank in ((near, 2), (graph.named.values(), 6)):
         for node in nodes:
             fits = node.shape == shape or (len(shape) == 2 and node.shape == shape[::-1])
+            fits |= node is link.parent and isinstance(link.op, Elementwise)
             if node not in seen and fits and node.role != "constant":
                 seen.add(node)
-                yield node, rank
+                value = run.value(node)
+                name = node.name if node.named else node.formula
+                if value.shape == shape[::-1] and len(shape) == 2:
+                    value = value.T
+                elif value.shape != shape:
+                    value = np.broadcast_to(value, np.broadcast_shapes(value.shape, shape))
+                yield name, value, rank, node
+    if not isinstance(given, Node) or given.op is None:
+        return
+    if given.op.family == "activations":
+        value = run.value(given)
+        yield f"{given.name} (1 - {given.name})", value * (1 - value), 5, None
+        yield f"1 - {given.name}²", 1 - value**2, 5, None
+    if not given.named:
+        yield from _computed_again(run, given)
+
+
+def _computed_again(run: Run, given: Node) -> Iterator[StandIn]:
+    """An inner node with one argument replaced by what that one was made of, or left out."""
+    values = [run.value(a) if isinstance(a, Node) else a for a in given.args]
+    assert given.op is not None
+    for k, arg in enumerate(given.args):
+        if not isinstance(arg, Node):
+            continue
+        for other in arg.parents:
+            if other.shape == arg.shape:
+                args = [*values[:k], run.value(other), *values[k + 1 :]]
+                name = f"{_called(given)} with {other.name} for {_called(arg)}"
+                try:
+                    yield name, given.op.value(*args), 4, None
+                except GraphEngineError:  # an inverse that does not exist
+                    continue
 
 
 # --- layouts ----------------------------------------------------------------------------------
@@ -412,6 +547,18 @@ def swapped(links: list[Link]) -> Iterator[Mutant]:
                 Change(one.child, one.parent, lambda two=two: two.jacobian, lambda one=one: one.jacobian),  # type: ignore[misc]  # bound now
                 Change(two.child, two.parent, lambda one=one: one.jacobian, lambda two=two: two.jacobian),  # type: ignore[misc]  # bound now
             )
+            for mine, theirs in ((one, two), (two, one)):
+                said = (
+                    f"the derivative of {mine.told.partition(' <- ')[0]} with respect to "
+                    f"{theirs.parent.name} in place of that with respect to {mine.parent.name}"
+                )
+                yield mine.mutant(
+                    ("for", theirs.place),
+                    "swapped_arguments",
+                    said,
+                    lambda theirs=theirs: theirs.jacobian,  # type: ignore[misc]  # bound now
+                    rank=3,
+                )
             key = (one.child.number, "swapped", one.place, two.place)
             yield Mutant(key, "swapped_arguments", one.where.partition("<-")[0], says, 3, changes)
 

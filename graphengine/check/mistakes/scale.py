@@ -71,7 +71,7 @@ def fixed_factor(link: Link) -> Iterator[Mutant]:
         )
         return
     says = f"the factor {name} is missing at {link.told}"
-    yield link.mutant("out", "factor", says, scaled(link, 1 / scale), rank=2)
+    yield link.mutant("out", "factor", says, scaled(link, 1 / scale), rank=1)
     says = f"the factor {name} is taken twice at {link.told}"
     yield link.mutant("twice", "factor", says, scaled(link, scale), rank=3)
 
