@@ -1,10 +1,10 @@
-"""The command line: run, check, ops, schema.
+"""The command line: run, check, grade, ops, schema.
 
 Only click is imported here; the engine is imported inside the commands, so that ``--help``,
 ``--version`` and completion answer at once.
 
 Exit status: 0 when all is right, 1 when a claim is wrong or undecided, 2 when the input cannot
-be read.
+be read.  ``grade``: 0 when all submissions have a grade, 130 when it was interrupted.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec
@@ -23,6 +24,7 @@ from graphengine import __version__
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from graphengine.check import Report
     from graphengine.run import Run
     from graphengine.spec import Spec
 
@@ -94,8 +96,19 @@ def run(
 @click.option("--points", default=5, show_default=True, help="Random points for each claim.")
 @click.option("--seed", default=0, show_default=True, help="Equal seeds give equal reports.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--junit", type=FILE, help="Also write JUnit XML to this file.")
+@click.option("--gradescope", type=FILE, help="Also write Gradescope's results.json to this file.")
 @_reads_files
-def check(spec: Path, submission: Path | None, points: int, seed: int, *, as_json: bool) -> int:
+def check(
+    spec: Path,
+    submission: Path | None,
+    points: int,
+    seed: int,
+    *,
+    as_json: bool,
+    junit: Path | None,
+    gradescope: Path | None,
+) -> int:
     """Judge the hand-derived claims of SPEC, or of SUBMISSION against SPEC.
 
     Before the verdicts come the values, the gradients and the explicit Jacobians of the graph.
@@ -104,9 +117,13 @@ def check(spec: Path, submission: Path | None, points: int, seed: int, *, as_jso
     from graphengine.check import check as judge  # noqa: PLC0415 (heavy)
     from graphengine.spec import load_derivation  # noqa: PLC0415 (heavy)
 
-    loaded = _load(spec)
-    derivation = loaded.derivation if submission is None else load_derivation(submission, loaded)
-    report = judge(loaded, derivation, points=points, seed=seed)
+    with _for_programs(submission or spec, junit, gradescope) as written:
+        loaded = _load(spec)
+        derivation = (
+            loaded.derivation if submission is None else load_derivation(submission, loaded)
+        )
+        report = judge(loaded, derivation, points=points, seed=seed)
+        written(loaded, report)
     if as_json:
         _print_json(report.to_dict())
         return report.exit_status
@@ -117,6 +134,53 @@ def check(spec: Path, submission: Path | None, points: int, seed: int, *, as_jso
     else:
         _print(report)
     return report.exit_status
+
+
+@main.command()
+@click.argument("spec", type=FILE)
+@click.argument("folder", type=FILE)
+@click.option("-o", "--out", type=FILE, default="grades", show_default=True, help="A folder.")
+@click.option("--points", default=5, show_default=True, help="Random points for each claim.")
+@click.option("--seed", default=0, show_default=True, help="Equal seeds give equal grades.")
+@click.option("--jobs", type=int, help="Processes at a time.  [default: all cores]")
+@click.option("--time-limit", default=20.0, show_default=True, help="Seconds for a submission.")
+@_reads_files
+def grade(
+    spec: Path,
+    folder: Path,
+    out: Path,
+    points: int,
+    seed: int,
+    jobs: int | None,
+    time_limit: float,
+) -> int:
+    """Grade the submissions in FOLDER: files, or folders with one file each.
+
+    Writes OUT/grades.csv, and OUT/gradescope/NAME.json for each submission.  Points and partial
+    credit are those under points: and rubric: in SPEC.  A run that was interrupted continues where
+    it stopped, with what stands in OUT/results.jsonl.  A Python submission is stopped after half
+    of the time limit; this is no sandbox: grade files of people you do not trust in a container.
+    """
+    from graphengine.grading import grade as graded  # noqa: PLC0415 (heavy)
+    from graphengine.grading.progress import progress_bar  # noqa: PLC0415 (heavy)
+
+    try:
+        with progress_bar() as progress:
+            found = graded(
+                spec,
+                folder,
+                out,
+                seed=seed,
+                points=points,
+                jobs=jobs,
+                time_limit=time_limit,
+                progress=progress,
+            )
+    except KeyboardInterrupt:
+        click.echo("interrupted; the same command continues from here", err=True)
+        return 130
+    _print(found)
+    return 0
 
 
 @main.command()
@@ -154,6 +218,17 @@ def _load(path: Path) -> Spec:
     from graphengine.spec import load  # noqa: PLC0415 (heavy)
 
     return load(path)
+
+
+def _for_programs(
+    checked: Path, junit: Path | None, gradescope: Path | None
+) -> AbstractContextManager[Callable[[Spec, Report], None]]:
+    """Where the report is written for other programs, as far as files are asked for."""
+    if junit is None and gradescope is None:
+        return nullcontext(lambda *_: None)
+    from graphengine.grading.gradescope import written  # noqa: PLC0415 (heavy)
+
+    return written(checked.name, to_junit=junit, to_gradescope=gradescope)
 
 
 def _point(spec: Spec, values: Path | None, seed: int) -> tuple[Run, str]:

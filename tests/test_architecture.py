@@ -20,6 +20,8 @@ TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in SOURCES}
 LAYERS = [
     {"__main__"},
     {"cli"},
+    {"grading"},
+    {"formats"},
     {"check", "board", "catalogue"},
     {"spec"},
     {"submission"},
