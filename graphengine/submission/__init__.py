@@ -125,7 +125,7 @@ class PythonDerivation(Derivation):
             folder = Path(name)
             self._write(folder, points)
             command = [sys.executable, "-I", "-B", str(_RUNNER), str(folder)]
-            ending, self.printed = run_limited(command, folder, self.time_limit)
+            ending, self.printed = run_limited(command, folder, self.time_limit, self.memory_limit)
             return self._read(folder, len(points), ending)
 
     # --- the job --------------------------------------------------------------------------
