@@ -6,7 +6,7 @@ the derivative that it is about.  Both are a :class:`Given`, and the pass is the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
@@ -45,7 +45,7 @@ NOTHING = Given()
 
 
 class Flow:
-    """``∂of/∂wrt`` at one point under changes; ``row`` and ``columns`` condense it to a few numbers.
+    """``∂of/∂wrt`` at one point under changes; ``row`` and ``columns`` condense it to few numbers.
 
     ``row`` (of the size of ``of``) is multiplied from the left, ``columns`` (size of ``wrt`` × q)
     from the right: a change anywhere on the way is then a product of one pulled-back row with
@@ -124,31 +124,30 @@ class Flow:
         changed: Mapping[Node, Sequence[tuple[Node, Jacobian, float]]] | None = None,
     ) -> dict[Node, Array]:
         """The rows pulled back to every node on the way."""
-        reached = {self.wrt, *self.inside}
-        bars: dict[Node, Array] = {self.of: rows}
-
-        def add(node: Node, part: Array) -> None:
-            bars[node] = bars[node] + part if node in bars else part
-
+        bars: dict[Node, Array] = {node: np.zeros((0, 0)) for node in (self.wrt, *self.inside)}
+        bars[self.of] = rows
         for node in reversed(self.inside):
             if node in self.given.fixed:
                 bars[node] = self._own(node, rows)
-            bar = bars.get(node)
-            if bar is None:
-                continue
-            for link in self.catalogue.edges[node]:
-                if link.parent in reached:
-                    part = pulled(bar, link.jacobian) if len(bar) == 1 else bar @ link.csr
-                    add(link.parent, np.asarray(part))
-            for parent, jacobian, sign in (changed or {}).get(node, ()):
-                if parent in reached:
-                    add(parent, sign * pulled(bar, jacobian))
-            for step in self.given.steps:
-                if step.child is node and step.parent in reached:
-                    add(step.parent, bar @ step.difference)
+            if len(bars[node]):
+                for parent, part in self._parts(node, bars[node], (changed or {}).get(node, ())):
+                    if parent in bars:
+                        bars[parent] = bars[parent] + part if len(bars[parent]) else part
         if self.wrt in self.given.fixed:
             bars[self.wrt] = self._own(self.wrt, rows)
-        return bars
+        return {node: bar for node, bar in bars.items() if len(bar)}
+
+    def _parts(
+        self, node: Node, bar: Array, changed: Sequence[tuple[Node, Jacobian, float]]
+    ) -> Iterator[tuple[Node, Array]]:
+        """What ``node`` passes on to its parents, and what the changes add to that."""
+        for link in self.catalogue.edges[node]:
+            yield link.parent, pulled(bar, link.jacobian) if len(bar) == 1 else bar @ link.csr
+        for parent, jacobian, sign in changed:
+            yield parent, sign * pulled(bar, jacobian)
+        for step in self.given.steps:
+            if step.child is node:
+                yield step.parent, bar @ step.difference
 
     def _own(self, node: Node, rows: Array) -> Array:
         return np.asarray(rows @ self.given.fixed[node])
@@ -168,12 +167,10 @@ class Flow:
                 if step.child is node and step.parent in found:
                     total += step.difference @ found[step.parent]
             found[node] = total
-        return {
-            node: array for node, array in found.items() if node not in self.given.fixed
-        }
+        return {node: array for node, array in found.items() if node not in self.given.fixed}
 
     def effect(self, mutant: Mutant) -> Array | None:
-        """By how much one mistake changes the condensed derivative; None where it does not exist."""
+        """What one mistake changes in the condensed derivative; None where it does not exist."""
         total = np.zeros(self.columns.shape[1])
         for change in mutant.changes:
             bar, tangent = self.bars.get(change.child), self.tangents.get(change.parent)
@@ -186,9 +183,9 @@ class Flow:
             total -= self.right(change.child, change.parent, change.right)
         return total if np.isfinite(total).all() else None
 
-    def right(self, child: Node, parent: Node, jacobian: object) -> Array:
+    def right(self, child: Node, parent: Node, jacobian: Callable[[], Jacobian]) -> Array:
         """What passes through one Jacobian of the graph's own."""
-        right = jacobian()  # type: ignore[operator]  # a function without arguments
+        right = jacobian()
         key = (child, parent, id(right))
         if key not in self._right:
             self._right[key] = (pulled(self.bars[child], right) @ self.tangents[parent]).reshape(-1)

@@ -130,15 +130,11 @@ class Checker:
             self._prepared[key] = _Prepared(places, shown)
         return self._prepared[key]
 
-    def _places(
-        self, rng: np.random.Generator, count: int, claims: Sequence[Pair]
-    ) -> list[Place]:
+    def _places(self, rng: np.random.Generator, count: int, claims: Sequence[Pair]) -> list[Place]:
         drawing, trying = rng.spawn(2)
         drawn = good_points(self.source, drawing, count, claims=claims, vary_sizes=self.vary_sizes)
         generators = trying.spawn(len(drawn))
-        return [
-            Place(one, rng, self.tolerance) for one, rng in zip(drawn, generators, strict=True)
-        ]
+        return [Place(one, rng, self.tolerance) for one, rng in zip(drawn, generators, strict=True)]
 
 
 def _derivation(

@@ -35,7 +35,5 @@ def coverage(places: Sequence[Place], of: str, wrt: str) -> Coverage:
             if not seen.get(mutant.key) and (shows or not changes_nothing(mutant)):
                 known[mutant.key] = mutant
                 seen[mutant.key] = shows
-    hidden = tuple(
-        f"∂{of}/∂{wrt}: {known[key].says}" for key, shown in seen.items() if not shown
-    )
+    hidden = tuple(f"∂{of}/∂{wrt}: {known[key].says}" for key, shown in seen.items() if not shown)
     return Coverage(sum(seen.values()), len(seen), hidden)

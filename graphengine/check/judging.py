@@ -10,8 +10,9 @@ from itertools import combinations
 import numpy as np
 
 from graphengine.check.backward import Given, Step
+from graphengine.check.case import Case
 from graphengine.check.claims import Comparison, as_matrix, compare, order, shape_mistake
-from graphengine.check.diagnosis import Case, diagnose, follows
+from graphengine.check.diagnosis import diagnose, follows
 from graphengine.check.report import ClaimResult, Mistake
 from graphengine.check.trust import ROUNDING_FACTOR, Place, Reference
 from graphengine.derivation import Claim, Derivation, Point
@@ -236,6 +237,7 @@ class _Trial:
             mistakes=found.mistakes,
             alternatives=found.alternatives,
             given=found.given.names,
+            sure=found.sure,
         )
 
     def _unknown(self, claim: Claim, result: ClaimResult) -> Mistake:
@@ -251,8 +253,8 @@ class _Trial:
             for k, reference in enumerate(references)
             if not reference.trouble and isinstance(arrays[k], np.ndarray)
         ]
-        finite = [k for k in usable if np.isfinite(np.asarray(arrays[k])).all()]
-        if not finite or len(finite) < len(usable):
+        usable = [k for k in usable if np.isfinite(np.asarray(arrays[k])).all()]
+        if not usable:
             return None
         return Case(
             claim,
@@ -328,7 +330,7 @@ def _repeated(result: ClaimResult, told: Sequence[ClaimResult]) -> ClaimResult:
 
 
 def _names(mistake: Mistake) -> set[tuple[str, str]]:
-    """The kinds and places of a mistake that are in the graph: not those of the claim as a whole."""
+    """The kinds and places of a mistake on edges of the graph, not on the claim as a whole."""
     names = {(mistake.kind, mistake.where), *mistake.same_as}
     return {name for name in names if "<-" in name[1]}
 

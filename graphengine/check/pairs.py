@@ -8,7 +8,7 @@ is one matrix product for each node, for all pairs together.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,10 +41,7 @@ def pairs(flows: Sequence[Flow], wanted: Sequence[Array], near: float) -> Iterat
     known = [
         (mutant, effect)
         for mutant, effect in first.effects
-        if np.any(effect != 0)
-        and not (
-            mutant.kind in _CUTS and np.all(np.abs(effect + first.value) <= near * whole)
-        )
+        if not (mutant.kind in _CUTS and np.all(np.abs(effect + first.value) <= near * whole))
     ]
     known.sort(key=lambda pair: pair[0].rank)
     known = _distinct(known[: 4 * MOST_MUTANTS])[:MOST_MUTANTS]
@@ -52,11 +49,15 @@ def pairs(flows: Sequence[Flow], wanted: Sequence[Array], near: float) -> Iterat
         return
     mutants = [mutant for mutant, _ in known]
     fits = np.ones((len(mutants), len(mutants)), dtype=bool)
+    changes = np.zeros(len(mutants), dtype=bool)
     for flow, target in zip(flows, wanted, strict=True):
         here = mutants if flow is first else [flow.same(mutant) for mutant in mutants]
-        fits &= _agree(flow, here, target, near)
-        if np.count_nonzero(fits) <= MOST_TRIED:
+        effects = _effects(flow, here)
+        fits &= _agree(flow, here, effects, target, near)
+        changes |= np.any(effects != 0, axis=1)
+        if np.count_nonzero(fits & changes & changes[:, None]) <= MOST_TRIED and changes.all():
             break
+    fits &= changes & changes[:, None]
     ranks = np.array([mutant.rank for mutant in mutants])
     found = [
         (int(ranks[a] + ranks[b]), int(a), int(b))
@@ -67,17 +68,22 @@ def pairs(flows: Sequence[Flow], wanted: Sequence[Array], near: float) -> Iterat
         yield mutants[a], mutants[b]
 
 
-def _agree(
-    flow: Flow, mutants: Sequence[Mutant | None], wanted: Array, near: float
-) -> NDArray[np.bool_]:
-    """Which pairs have the joint effect ``wanted`` at one point."""
-    effects = np.full((len(mutants), len(wanted)), np.nan)
+def _effects(flow: Flow, mutants: Sequence[Mutant | None]) -> Array:
+    """What each mistake alone changes, in rows; NaN where it cannot be made."""
+    effects = np.full((len(mutants), flow.columns.shape[1]), np.nan)
     for number, mutant in enumerate(mutants):
         effect = flow.effect(mutant) if mutant is not None else None
         if effect is not None:
             effects[number] = effect
+    return effects
+
+
+def _agree(
+    flow: Flow, mutants: Sequence[Mutant | None], effects: Array, wanted: Array, near: float
+) -> NDArray[np.bool_]:
+    """Which pairs have the joint effect ``wanted`` at one point."""
     joint = effects[:, None, :] + effects[None, :, :] + _both_ways(flow, mutants)
-    size = float(np.max(np.abs(wanted))) + 1e-12 * float(np.max(np.abs(flow.value)))
+    size = float(np.max(np.abs(wanted))) + 1e-6 * float(np.max(np.abs(flow.value)))
     return np.asarray(np.all(np.abs(joint - wanted) <= near * size, axis=2))
 
 
@@ -96,13 +102,18 @@ def _both_ways(flow: Flow, mutants: Sequence[Mutant | None]) -> Array:
     return np.asarray(crossed + np.swapaxes(crossed, 0, 1))
 
 
-def _crossed(flow: Flow, mutants: Sequence[Mutant | None]) -> Array:
-    """What each mutant (first axis) brings down to each other one (second axis)."""
-    count, q = len(mutants), flow.columns.shape[1]
-    total = np.zeros((count, count, q))
-    rows: dict[Node, Array] = {}
-    starts: dict[Node, list[tuple[int, Node, Array]]] = {}
-    columns: dict[Node, list[tuple[int, Array]]] = {}
+class _Moves(NamedTuple):
+    """What one changed link does: the row it adds at its parent, the columns at its child."""
+
+    number: int
+    parent: Node
+    row: Array
+    columns: Array
+
+
+def _moves(flow: Flow, mutants: Sequence[Mutant | None]) -> dict[Node, list[_Moves]]:
+    """The changes of all mutants, by their child."""
+    found: dict[Node, list[_Moves]] = {}
     for number, mutant in enumerate(mutants):
         for change in mutant.changes if mutant is not None else ():
             made = flow.catalogue.made(change)
@@ -110,30 +121,29 @@ def _crossed(flow: Flow, mutants: Sequence[Mutant | None]) -> Array:
             if made is None or bar is None or tangent is None:
                 continue
             right = change.right()
-            difference = pulled(bar, made) - pulled(bar, right)
-            starts.setdefault(change.child, []).append((number, change.parent, difference))
-            moved = np.stack(
-                [made.push(column) - right.push(column) for column in tangent.T], axis=-1
-            ).reshape(change.child.size, q)
-            columns.setdefault(change.child, []).append((number, moved))
-    reached = {flow.wrt, *flow.inside}
+            row = (pulled(bar, made) - pulled(bar, right))[0]
+            moved = [(made.push(column) - right.push(column)).ravel() for column in tangent.T]
+            move = _Moves(number, change.parent, row, np.stack(moved, axis=-1))
+            found.setdefault(change.child, []).append(move)
+    return found
 
-    def at(node: Node) -> Array:
-        if node not in rows:
-            rows[node] = np.zeros((count, node.size))
-        return rows[node]
 
+def _crossed(flow: Flow, mutants: Sequence[Mutant | None]) -> Array:
+    """What each mutant (first axis) brings down to each other one (second axis)."""
+    count = len(mutants)
+    total = np.zeros((count, count, flow.columns.shape[1]))
+    moves = _moves(flow, mutants)
+    rows: dict[Node, Array] = {node: np.zeros((count, node.size)) for node in flow.inside}
     for node in reversed(flow.inside):
-        above = rows.pop(node, None)
-        if above is not None:
-            for number, moved in columns.get(node, ()):
-                total[:, number] += above @ moved
-            if node in flow.given.fixed:
-                above = None
+        above = rows.pop(node)
+        for move in moves.get(node, ()):
+            total[:, move.number] += above @ move.columns
+        if node in flow.given.fixed:
+            above = np.zeros_like(above)
         for link in flow.catalogue.edges[node]:
-            if above is not None and link.parent in reached:
-                at(link.parent)[:] += above @ link.csr
-        for number, parent, difference in starts.get(node, ()):
-            if parent in reached:
-                at(parent)[number] += difference[0]
+            if link.parent in rows:
+                rows[link.parent] += above @ link.csr
+        for move in moves.get(node, ()):
+            if move.parent in rows:
+                rows[move.parent][move.number] += move.row
     return total

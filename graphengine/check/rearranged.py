@@ -10,17 +10,15 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
+from graphengine.check.case import Case
 from graphengine.check.mistakes.base import place_name
 from graphengine.check.report import Mistake
 from graphengine.graph import Node
 from graphengine.ops.base import Array, Shape
-
-if TYPE_CHECKING:
-    from graphengine.check.diagnosis import Case
 
 __all__ = ["Rearranged", "rearrangements"]
 
@@ -172,7 +170,7 @@ def _shifted(axis: int, step: int) -> Form:
     return form
 
 
-def _halves(axis: int, of_both: bool) -> Form:
+def _halves(axis: int, *, of_both: bool) -> Form:
     def form(array: Array, of: Node, wrt: Node) -> Array | None:
         target = array if of.size == 1 else array.reshape(of.size, -1)
         axis_ = axis if of.size == 1 else (1 if of_both else 0)

@@ -99,8 +99,8 @@ class ClaimResult:
     the claim stands in its file, and ``reference`` is what the graph's Jacobian was checked
     against.
 
-    ``mistakes`` explain a wrong claim, taken together; ``alternatives`` are other explanations
-    with the same numbers at all points, and where there are none the explanation is certain.
+    ``mistakes`` explain a wrong claim, taken together; ``alternatives`` are other explanations with
+    the same numbers at all points; ``sure`` is False where the explanation is far-fetched.
     ``given`` names earlier claims of the author's whose own values were put in place of the
     reference: the claim follows from them where ``carried``, else ``mistakes`` are its own beside
     them.
@@ -119,6 +119,7 @@ class ClaimResult:
     alternatives: tuple[tuple[Mistake, ...], ...] = ()
     given: tuple[str, ...] = ()
     carried: bool = False
+    sure: bool = True
     coverage: Coverage = field(default_factory=Coverage)
 
     @property
@@ -132,8 +133,9 @@ class ClaimResult:
 
     @property
     def certain(self) -> bool:
-        """Whether exactly one explanation was found."""
-        return bool(self.mistakes) and not self.alternatives and self.mistakes[0].kind != "unknown"
+        """Whether exactly one explanation was found, and no far-fetched one."""
+        known = bool(self.mistakes) and self.mistakes[0].kind != "unknown"
+        return known and self.sure and not self.alternatives
 
     @property
     def what(self) -> str:
@@ -145,6 +147,7 @@ class ClaimResult:
             fits = [self.mistakes, *self.alternatives]
             told = [" and ".join(mistake.says for mistake in fit) for fit in fits]
             says = told[0] if len(told) == 1 else "either " + "; or ".join(told)
+            says = says if self.sure else f"perhaps: {says}"
         elif not says and self.verdict == "wrong" and self.worst is not None:
             index = ", ".join(map(str, self.worst.index))
             says = (
@@ -165,6 +168,7 @@ class ClaimResult:
             "alternatives": [[one.to_dict() for one in fit] for fit in self.alternatives],
             "given": list(self.given),
             "carried": self.carried,
+            "certain": self.certain,
             "standing": self.standing,
             "sizes": dict(self.sizes),
             "says": self.what,

@@ -76,7 +76,9 @@ class Place:
         top, source = self.graph[of], self.graph[wrt]
         rng = self.rng(2, top.number, source.number)
         row = rng.uniform(0.5, 1.5, top.size) if top.size > 1 else np.ones(1)
-        columns = rng.uniform(0.5, 1.5, (source.size, CONDENSED if top.size * source.size > 1 else 1))
+        columns = rng.uniform(
+            0.5, 1.5, (source.size, CONDENSED if top.size * source.size > 1 else 1)
+        )
         columns *= rng.choice([-1.0, 1.0], columns.shape)
         made = Flow(self.catalogue, top, source, row, columns, given)
         if given is NOTHING:

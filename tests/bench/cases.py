@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -53,12 +53,12 @@ def spec_path(file: Path) -> Path:
     return inside if inside.exists() else SPECS / f"{name}.yaml"
 
 
-@lru_cache(maxsize=None)
+@cache
 def data(file: Path) -> Mapping[str, Any]:
     return yaml.safe_load(file.read_text("utf-8"))
 
 
-@lru_cache(maxsize=None)
+@cache
 def spec_of(file: Path) -> Spec:
     return load(spec_path(file))
 
@@ -162,11 +162,13 @@ def explains(fit: Sequence[Any], mistakes: Sequence[Wanted]) -> bool:
 
 
 def outcome(result: ClaimResult, mistakes: Sequence[Wanted]) -> str:
-    """``right`` diagnosis, ``listed`` among alternatives, ``unknown``, or ``false``."""
+    """``right`` diagnosis, ``listed`` among alternatives, ``unknown``, ``guessed`` (another one,
+    not stated as certain), or ``false``.
+    """
     if explains(result.mistakes, mistakes):
         return "right"
     if any(explains(fit, mistakes) for fit in result.alternatives):
         return "listed"
     if not result.mistakes or result.mistakes[0].kind == "unknown":
         return "unknown"
-    return "false"
+    return "false" if result.certain else "guessed"

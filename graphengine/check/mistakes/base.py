@@ -15,21 +15,27 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 import scipy.sparse as sp
 
+from graphengine.errors import GraphEngineError
 from graphengine.graph import Graph, Node
 from graphengine.jacobian import Jacobian
 from graphengine.ops.base import Array, Op
 from graphengine.run import Run
 
 __all__ = [
+    "LINKS",
     "Change",
     "Link",
     "Mutant",
+    "called",
     "drop",
+    "finite",
     "home",
     "mistake",
     "of_node",
     "place_name",
     "scaled",
+    "sizes_of",
+    "usable",
 ]
 
 
@@ -79,6 +85,10 @@ class Link:
     def jacobian(self) -> Jacobian:
         """``∂child/∂parent`` along this way."""
         return self._make()
+
+    def right(self) -> Jacobian:
+        """:attr:`jacobian`, as a function."""
+        return self.jacobian
 
     @cached_property
     def csr(self) -> sp.csr_array:
@@ -138,7 +148,7 @@ class Link:
         where: str = "",
     ) -> Mutant:
         """A mutant that changes this link alone."""
-        change = Change(self.child, self.parent, made, lambda: self.jacobian)
+        change = Change(self.child, self.parent, made, self.right)
         return Mutant((*self.key, kind, name), kind, where or self.where, says, rank, (change,))
 
 
@@ -174,6 +184,11 @@ def place_name(child: Node, parent: Node) -> str:
     return f"{owner.name}<-{parent.name}" if parent.named or parent.op is None else owner.name
 
 
+def called(arg: Node | Array) -> str:
+    """What an argument is called in a sentence."""
+    return (arg.name if arg.named else arg.formula) if isinstance(arg, Node) else "a number"
+
+
 # --- changes ----------------------------------------------------------------------------------
 
 
@@ -189,18 +204,25 @@ def scaled(link: Link, scale: float) -> Callable[[], Jacobian]:
 
 def of_node(
     node: Node, links: Iterable[Link], name: object, kind: str, says: str, rank: int
-) -> Mutant | None:
+) -> Mutant:
     """The mutant that cuts all ``links``."""
-    changes = tuple(
-        Change(link.child, link.parent, drop(link), lambda link=link: link.jacobian)  # type: ignore[misc]  # a default binds it now
-        for link in links
-    )
+    changes = tuple(Change(link.child, link.parent, drop(link), link.right) for link in links)
     return Mutant((node.number, kind, name), kind, node.name, says, rank, changes)
 
 
 def sizes_of(graph: Graph) -> Iterator[int]:
     """The different sizes of axes of the graph's nodes, from 2 on."""
     return iter(sorted({size for node in graph.nodes for size in node.shape if size > 1}))
+
+
+def usable(make: Callable[[], Jacobian]) -> Jacobian | None:
+    """The Jacobian of a mutant; None where it does not exist or is not finite."""
+    try:
+        with np.errstate(all="ignore"):
+            made = make()
+    except (GraphEngineError, ValueError, np.linalg.LinAlgError, ArithmeticError):
+        return None
+    return made if finite(made) else None
 
 
 def finite(jacobian: Jacobian) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from graphengine.check.mistakes.base import Link, Mutant, drop, mistake
 from graphengine.jacobian import Jacobian, term
+from graphengine.jacobian.terms import Term
 
 
 @mistake
@@ -70,7 +71,7 @@ def one_term_of_a_jacobian(link: Link) -> Iterator[Mutant]:
             else f"the term {gone} of the Jacobian of {link.told} is missing"
         )
 
-        def without(rest: tuple[object, ...] = rest) -> Jacobian:
+        def without(rest: tuple[Term, ...] = rest) -> Jacobian:
             return replace(link.jacobian, terms=rest)
 
         yield link.mutant(("without", k), kind, says, without, rank=1 if diagonal else 3)
@@ -78,16 +79,16 @@ def one_term_of_a_jacobian(link: Link) -> Iterator[Mutant]:
             says = f"the {name} of the term {gone} of the Jacobian of {link.told} is wrong"
 
             def with_(k: int = k, scale: float = scale) -> Jacobian:
-                changed = (*terms[:k], terms[k].scaled(scale), *terms[k + 1 :])
+                changed = (*terms[:k], part.scaled(scale), *terms[k + 1 :])
                 return replace(link.jacobian, terms=changed)
 
             yield link.mutant(("term", k, scale), name, says, with_, rank=4)
 
 
-def _one(link: Link, part: object) -> str:
+def _one(link: Link, part: Term) -> str:
     alone = replace(link.jacobian.named(link.child.called), terms=())
     named = link.jacobian.named(link.child.called).terms
-    place = link.jacobian.terms.index(part)  # type: ignore[arg-type]  # it is one of them
+    place = link.jacobian.terms.index(part)
     return replace(alone, terms=(named[place],)).text()
 
 

@@ -39,16 +39,45 @@ _LAST_AXIS: Mapping[tuple[str, int], tuple[Slip, ...]] = {
         Slip("wrong_slope", "−y log p", lambda p, y: -y * np.log(p)),
     ),
     ("logsumexp", 0): (
-        Slip("missing_jacobian", "exp(x), without the normaliser", lambda x: np.exp(x)),
+        Slip("missing_jacobian", "exp(x), without the normaliser", np.exp),
         Slip("missing_jacobian", "1 / Σ exp(x), without exp(x)", lambda x: softmax(x) / np.exp(x)),
-        Slip("double_counted", "p (1 − p)", lambda x: _spread(x)),
+        Slip("double_counted", "p (1 − p)", _spread),
     ),
     ("norm", 0): (
         Slip("wrong_slope", "x, not divided by the norm", lambda x: x),
         Slip("factor", "2 x", lambda x: 2 * x),
-        Slip("wrong_slope", "sign(x)", lambda x: np.sign(x)),
+        Slip("wrong_slope", "sign(x)", np.sign),
     ),
     ("var", 0): (Slip("treated_as_constant", "2 x / n, without the mean", lambda x: 2 * x),),
+}
+_ALL: Mapping[tuple[str, int], tuple[Slip, ...]] = {
+    ("squared_error", 0): (
+        Slip("sign", "2 |x − y|", lambda x, y: 2 * np.abs(x - y)),
+        Slip("wrong_slope", "(x − y)², not differentiated", lambda x, y: (x - y) ** 2),
+        Slip("wrong_argument", "2 x, without y", lambda x, y: 2 * x + 0 * y),
+        Slip("missing_jacobian", "2", lambda x, y: 2 + 0 * (x - y)),
+    ),
+    ("sum_of_squares", 0): (
+        Slip("sign", "2 |x|", lambda x: 2 * np.abs(x)),
+        Slip("wrong_slope", "x², not differentiated", lambda x: x**2),
+        Slip("missing_jacobian", "2", lambda x: 2 + 0 * x),
+    ),
+    ("max", 0): (
+        Slip("not_reduced", "1 for every entry", lambda x: np.ones(x.shape)),
+        Slip("mean_for_sum", "1/n for every entry", lambda x: np.full(x.shape, 1 / x.size)),
+        Slip("wrong_slope", "1 for all but the largest", lambda x: (x < np.max(x)) * 1.0),
+        Slip("wrong_slope", "1 for the smallest", lambda x: (x == np.min(x)) * 1.0),
+        Slip("wrong_slope", "a softmax", softmax),
+    ),
+    ("min", 0): (
+        Slip("not_reduced", "1 for every entry", lambda x: np.ones(x.shape)),
+        Slip("wrong_slope", "1 for the largest", lambda x: (x == np.max(x)) * 1.0),
+    ),
+    ("logsumexp", 0): (
+        Slip("wrong_slope", "1 for the largest", lambda x: (x == np.max(x)) * 1.0),
+        Slip("missing_jacobian", "exp(x), without the normaliser", np.exp),
+        Slip("wrong_slope", "log of the softmax", lambda x: np.log(softmax(x))),
+    ),
 }
 _ENTRYWISE: Mapping[tuple[str, int], tuple[Slip, ...]] = {
     ("sigmoid_cross_entropy", 0): (
@@ -95,19 +124,26 @@ def _broken(s: Array, y: Array) -> Array:
     return np.asarray((1 - y * s > 0) * 1.0)
 
 
+_TABLES = ((_LAST_AXIS, "... <- ...i"), (_ENTRYWISE, "... <- ..."), (_ALL, "1 <- ..."))
+
+
 @mistake
 def slips(link: Link) -> Iterator[Mutant]:
     """Rows 53, 54, 55 in one op: the steps of a loss mixed up."""
     if link.op is None or link.place is None:
         return
     key = link.op.name, link.place
-    for table, labels in ((_LAST_AXIS, "... <- ...i"), (_ENTRYWISE, "... <- ...")):
+    for table, labels in _TABLES:
         for slip in table.get(key, ()):
             if labels.endswith("i") and not _over_the_last_axis(link):
+                continue
+            if table is _ALL and link.child.size > 1:
                 continue
 
             def made(slip: Slip = slip, labels: str = labels) -> Jacobian:
                 gradient = np.asarray(slip.gradient(*link.args), dtype=float)
+                if labels.startswith("1"):
+                    return Jacobian.of(gradient.reshape(1, -1), link.child.shape, link.parent.shape)
                 rule: Rule = term(labels, (gradient, labels.partition("<-")[2].strip(), ""))
                 return Jacobian.of(rule, link.child.shape, link.parent.shape)
 
@@ -133,7 +169,6 @@ def margins(link: Link) -> Iterator[Mutant]:
         columns = Jacobian.of(term("... <- ...", (mask, "...", "")), scores.shape, scores.shape)
         return link.jacobian.compose(columns)
 
-    said = f"at {link.told}"
     delta = float(getattr(link.op, "delta", 1.0))
     margin = scores - (scores * own).sum(axis=-1, keepdims=True) + delta
 

@@ -104,7 +104,9 @@ def mean_for_sum(link: Link) -> Iterator[Mutant]:
     op = link.op.name if link.op else ""
     adds = op in {"sum", "sum_of_squares", "squared_error"}
     count = link.parent.size // max(link.child.size, 1)
-    sizes = list(dict.fromkeys([*([count] if adds and count > 1 else []), *sizes_of(link.child.graph)]))
+    sizes = list(
+        dict.fromkeys([*([count] if adds and count > 1 else []), *sizes_of(link.child.graph)])
+    )
     for size in sizes:
         ours = adds and size == count
         says = f"a mean over {size} where the graph adds up, at {link.told}"
@@ -169,8 +171,6 @@ def _summed(link: Link) -> list[int]:
 
 def _only(link: Link, axis: int, number: int) -> Any:
     """The Jacobian whose rows count at one position of an axis of the child alone."""
-
-
     mask = np.zeros(link.child.shape)
     mask[(slice(None),) * axis + (number,)] = 1.0
     rows = Jacobian.of(term("... <- ...", (mask, "...", "")), mask.shape, mask.shape)

@@ -1,0 +1,265 @@
+"""All mistakes that can be made in one backward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property, partial
+
+import numpy as np
+
+from graphengine.board import edge_jacobians
+from graphengine.check.mistakes.arguments import swapped
+from graphengine.check.mistakes.base import (
+    LINKS,
+    Catalogued,
+    Change,
+    Link,
+    Mutant,
+    drop,
+    home,
+    of_node,
+    scaled,
+    usable,
+)
+from graphengine.check.mistakes.penalties import averages, penalty_name, regularisers
+from graphengine.check.reference import path
+from graphengine.graph import Node
+from graphengine.jacobian import Jacobian, term
+from graphengine.ops.base import Array, Elementwise
+from graphengine.run import Run
+
+__all__ = ["Catalogue", "changes_nothing"]
+
+_STATISTICS = {"mean", "var", "norm", "max", "min", "logsumexp", "sum", "sum_of_squares"}
+
+
+class Catalogue:
+    """All mistakes that can be made in the backward pass of one run.
+
+    ``generators`` are the mistakes at a link; leaving one out is how the tests show that each is
+    needed.
+    """
+
+    def __init__(self, run: Run, generators: Sequence[Catalogued] | None = None) -> None:
+        self.run = run
+        self.generators = LINKS if generators is None else generators
+        self._mutants: dict[tuple[object, ...], list[Mutant]] = {}
+        self._made: dict[Change, Jacobian | None] = {}
+
+    def made(self, change: Change) -> Jacobian | None:
+        """The Jacobian of a changed link, made once; None where it does not exist."""
+        if change not in self._made:
+            self._made[change] = usable(change.made)
+        return self._made[change]
+
+    @cached_property
+    def edges(self) -> Mapping[Node, list[Link]]:
+        """The links of one op each, by their child."""
+        found: dict[Node, list[Link]] = {}
+        for node in self.run.graph.nodes:
+            found[node] = [
+                Link(self.run, node, arg, partial(self.run.rule, node, place), place)
+                for place, arg in enumerate(node.args)
+                if isinstance(arg, Node)
+            ]
+        return found
+
+    @cached_property
+    def ways(self) -> Mapping[Node, list[Link]]:
+        """The links between named nodes through unnamed ones, by their child."""
+        found: dict[Node, list[Link]] = {}
+        for child in self.run.graph.named.values():
+            inner = [
+                arg for arg in child.args if isinstance(arg, Node) and not arg.named and arg.op
+            ]
+            parents: set[Node] = set()
+            while inner:
+                for arg in inner.pop().args:
+                    if isinstance(arg, Node):
+                        (parents.add if arg.named or arg.op is None else inner.append)(arg)
+            found[child] = [
+                Link(self.run, child, parent, partial(self._way, child, parent))
+                for parent in sorted(parents, key=lambda one: one.number)
+            ]
+        return found
+
+    def _way(self, child: Node, parent: Node) -> Jacobian:
+        return edge_jacobians(self.run, child)[parent]
+
+    def between(self, of: Node, wrt: Node, inside: Sequence[Node]) -> Iterator[Mutant]:
+        """The mistakes on the way from ``wrt`` to ``of``, ``inside`` being the nodes there."""
+        reached = [wrt, *inside]
+        for node in inside:
+            links = [link for link in self.edges[node] if link.parent in reached]
+            for link in (*links, *self.ways.get(node, ())):
+                if link.parent in reached:
+                    yield from self.at(link)
+            yield from swapped(self.edges[node], reached)
+        if of.size > 1 and of.shape == wrt.shape:
+            yield from self.at(Link(self.run, of, wrt, lambda: self.run.structured(of, wrt)))
+        yield from self.constants(of, reached)
+        yield from self.penalties(of, inside)
+        yield from self.weights(of, wrt, inside)
+        yield from self.upstream(of, inside)
+
+    def at(self, link: Link) -> list[Mutant]:
+        """The mistakes at one link, those that change nothing at all left out."""
+        if link.key not in self._mutants:
+            self._mutants[link.key] = [
+                mutant for generator in self.generators for mutant in generator(link)
+            ]
+        return self._mutants[link.key]
+
+    def constants(self, of: Node, reached: Sequence[Node]) -> Iterator[Mutant]:
+        """Rows 27, 31: a node taken for a constant, or all statistics of a layer at once."""
+        statistics: list[Link] = []
+        for node in reached:
+            if node is of:
+                continue
+            links = [
+                link
+                for child in self._children(node)
+                if child in reached
+                for link in self.edges[child]
+                if link.parent is node
+            ]
+            reduces = node.op is not None and node.op.name in _STATISTICS
+            reduces = reduces and bool(node.shape)
+            statistics += links if reduces else []
+            name = node.name if node.named else node.formula
+            says = f"{name} is treated as a constant"
+            made = of_node(
+                node, links, "constant", "treated_as_constant", says, 3 if reduces else 6
+            )
+            if made is not None and links:
+                yield made
+        nodes = list(dict.fromkeys(link.parent for link in statistics))
+        if len(nodes) > 1:
+            names = " and ".join(node.name if node.named else node.formula for node in nodes)
+            says = f"{names} are treated as constants"
+            for node in nodes:  # one for each name, with the same numbers
+                made = of_node(node, statistics, "all", "treated_as_constant", says, 3)
+                if made is not None:
+                    yield made
+
+    def penalties(self, of: Node, inside: Sequence[Node]) -> Iterator[Mutant]:
+        """Rows 56, 57, 58, 60: the regulariser left out, or weighted by another number."""
+        for node in regularisers(self.run.graph, of, inside):
+            links = [
+                link
+                for child in self._children(node)
+                if child in inside
+                for link in self.edges[child]
+                if link.parent is node
+            ]
+            for link in links:
+                where = penalty_name(node, inside)
+                name = where if where != home(node).name else node.formula
+                says = f"the regulariser is missing: the path through {name}"
+                yield link.mutant(
+                    "no penalty", "missing_regulariser", says, drop(link), rank=0, where=where
+                )
+                for scale, letter in [(-1.0, 0), (0.5, 0), (2.0, 0), *averages(self.run.graph)]:
+                    told = "with the wrong sign" if scale < 0 else f"times {scale:g}"
+                    says = f"the regulariser {name} is weighted wrongly: {told}"
+                    yield link.mutant(
+                        ("penalty", letter or scale),
+                        "regulariser_scale",
+                        says,
+                        scaled(link, scale),
+                        rank=0,
+                        where=where,
+                    )
+
+    def weights(self, of: Node, wrt: Node, inside: Sequence[Node]) -> Iterator[Mutant]:
+        """Rows 59, 60: a parameter regularised that is not; the sign for the value (L1 for L2)."""
+        if wrt.role != "parameter" or of.size != 1:
+            return
+        own, graph = regularisers(self.run.graph, of, inside), self.run.graph
+        if own:
+            weight = self._weight(of, wrt)
+            where, value = penalty_name(own[0], inside), self.run.value(wrt)
+            for scale, name in ((1.0, "lam sign"), (0.5, "half")):
+                if weight is not None:
+                    says = (
+                        f"the regulariser has another form: sign({wrt.name}), as of an L1 penalty"
+                    )
+                    made = weight * (scale * np.sign(value) - value)
+                    yield self._added(of, wrt, made, "regulariser_scale", where, says, name)
+            return
+        for other in graph.starts:
+            way = path(graph, of, other) if other.role == "parameter" else ()
+            top = regularisers(graph, of, way)
+            weight = self._weight(of, other) if top else None
+            if weight is None:
+                continue
+            for scale in (1.0, 0.5):
+                says = f"{wrt.name} is regularised here, but not in the graph"
+                made = scale * weight * self.run.value(wrt)
+                where = penalty_name(top[0], way)
+                key = (other.number, scale)
+                yield self._added(of, wrt, made, "regularised_bias", wrt.name, says, key)
+                yield self._added(of, wrt, made, "regularised_bias", where, says, (*key, "at"))
+
+    def upstream(self, of: Node, inside: Sequence[Node]) -> Iterator[Mutant]:
+        """Row 41: the mask of an activation by the sign of the upstream gradient."""
+        if of.size != 1:
+            return
+        for node in inside:
+            links = self.edges[node]
+            if len(links) != 1 or not isinstance(node.op, Elementwise) or node is of:
+                continue
+            link = links[0]
+            if not link.alike or node.op.family not in {"activations", "selection"}:
+                continue
+            says = f"masked by the sign of the upstream gradient at {link.told}"
+
+            def made(node: Node = node, link: Link = link) -> Jacobian:
+                mask = (self.run.gradient(node, of) > 0) * 1.0
+                rows = Jacobian.of(term("... <- ...", (mask, "...", "")), node.shape, node.shape)
+                return rows.compose(link.jacobian)
+
+            def instead(node: Node = node) -> Jacobian:
+                mask = (self.run.gradient(node, of) > 0) * 1.0
+                return Jacobian.of(term("... <- ...", (mask, "...", "")), node.shape, node.shape)
+
+            yield link.mutant("upstream", "wrong_slope", says, made, rank=5)
+            yield link.mutant("upstream instead", "wrong_slope", says, instead, rank=5)
+
+    def _weight(self, of: Node, wrt: Node) -> float | None:
+        """The number that the penalties multiply ``wrt`` by, where their gradient is one."""
+        total = np.zeros(wrt.shape)
+        for node in regularisers(self.run.graph, of, path(self.run.graph, of, wrt)):
+            outer = float(self.run.gradient(node, of).reshape(()))
+            total = total + outer * self.run.gradient(wrt, node)
+        value = self.run.value(wrt)
+        with np.errstate(all="ignore"):
+            ratio = total / value
+        first = float(ratio.flat[0]) if ratio.size else 0.0
+        return first if first and np.allclose(ratio, first, rtol=1e-9) else None
+
+    def _added(
+        self, of: Node, wrt: Node, row: Array, kind: str, where: str, says: str, name: object
+    ) -> Mutant:
+        """The mutant that adds a row to ``∂of/∂wrt``."""
+        made = Jacobian.of(row.reshape(1, -1), of.shape, wrt.shape)
+        nothing = Jacobian.zero(of.shape, wrt.shape)
+        change = Change(of, wrt, lambda: made, lambda: nothing)
+        return Mutant((of.number, wrt.number, kind, name), kind, where, says, 1, (change,))
+
+    def _children(self, node: Node) -> list[Node]:
+        graph = self.run.graph
+        return [graph[name] for name in graph.dag.successors(node.name)]
+
+
+def changes_nothing(mutant: Mutant) -> bool:
+    """Whether each changed Jacobian of a mutant is the right one at this point."""
+    for change in mutant.changes:
+        made = usable(change.made)
+        right = change.right()
+        if made is None:
+            return True
+        row = np.cos(np.arange(1.0, right.shape[0] + 1)).reshape(right.out_shape)
+        if not np.allclose(made.pull(row), right.pull(row), rtol=1e-9, atol=0.0):
+            return False
+    return True

@@ -1,0 +1,155 @@
+"""Mistakes in the factors of one rule: transposed, reversed, left out (catalogue B, F)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from graphengine.check.mistakes.base import Link, Mutant, mistake
+from graphengine.jacobian import Jacobian, term
+from graphengine.jacobian.terms import Factor, Term
+
+
+@mistake
+def factor_left_out(link: Link) -> Iterator[Mutant]:
+    """Rows 24, 71: what multiplies in the rule of an entrywise product is left out."""
+    if link.op is None or len(link.args) < 2:
+        return
+    for k, part in enumerate(link.jacobian.terms):
+        for f, factor in enumerate(part.factors):
+            says = f"a factor of the derivative at {link.told} is left out"
+
+            def made(k: int = k, f: int = f, factor: Factor = factor) -> Jacobian:
+                ones = factor._replace(array=np.ones(factor.array.shape))
+                return _with_factor(link.jacobian, k, f, ones)
+
+            yield link.mutant(("ones", k, f), "missing_jacobian", says, made, rank=3)
+
+
+@mistake
+def transposed(link: Link) -> Iterator[Mutant]:
+    """Rows 13, 61, 62, 70: a matrix in the rule transposed, reversed, shifted, or left out."""
+    if link.op is None:
+        return
+    named = link.jacobian.named(link.child.called).terms
+    for k, part in enumerate(link.jacobian.terms):
+        for f, factor in enumerate(part.factors):
+            name = named[k].factors[f].text or "a factor"
+            for kind, changed, told, rank in _rearranged(part, factor):
+                says = f"{name} {told} in the Jacobian of {link.told}"
+
+                def made(k: int = k, f: int = f, changed: Factor = changed) -> Jacobian:
+                    return _with_factor(link.jacobian, k, f, changed)
+
+                yield link.mutant((told, k, f), kind, says, made, rank=rank)
+
+
+def _rearranged(part: Term, factor: Factor) -> Iterator[tuple[str, Factor, str, int]]:
+    array, labels = factor.array, factor.labels
+    for a in range(array.ndim):
+        for b in range(a + 1, array.ndim):
+            if array.shape[a] == array.shape[b]:
+                yield "transposed", factor._replace(array=np.swapaxes(array, a, b)), "transposed", 2
+        if array.shape[a] > 2 and array.ndim <= 3:
+            flipped = np.flip(array, a)
+            yield "reordered", factor._replace(array=flipped), f"reversed (axis {a})", 6
+            for step in (1, -1):
+                rolled = np.roll(array, step, a)
+                yield "shifted", factor._replace(array=rolled), f"shifted by {step} (axis {a})", 6
+    shared = set(labels) & set(part.out.labels) & set(part.into.labels)
+    if array.ndim and (shared == set(labels) or len(part.factors) > 1) and array.ndim == 1:
+        yield "missing_jacobian", factor._replace(array=np.ones(array.shape)), "left out", 4
+    if np.any(array < 0):
+        yield "sign", factor._replace(array=np.abs(array)), "without its signs", 5
+    if array.ndim == 2 and array.shape[0] == array.shape[1]:
+        yield "missing_jacobian", factor._replace(array=np.eye(array.shape[0])), "left out", 4
+
+
+def _with_factor(jacobian: Jacobian, k: int, f: int, changed: Factor) -> Jacobian:
+    part = jacobian.terms[k]
+    factors = (*part.factors[:f], changed, *part.factors[f + 1 :])
+    terms = (*jacobian.terms[:k], replace(part, factors=factors), *jacobian.terms[k + 1 :])
+    return replace(jacobian, terms=terms)
+
+
+@mistake
+def whole_transposed(link: Link) -> Iterator[Mutant]:
+    """Rows 11, 13: the whole Jacobian of a step transposed."""
+    if link.alike and 1 < link.child.size <= 400 and link.child.shape:
+        if all(p.out.axes == p.into.axes for p in link.jacobian.terms):
+            return
+        says = f"the Jacobian of {link.told} transposed"
+        yield link.mutant("T", "transposed", says, lambda: link.jacobian.T, rank=3)
+
+
+@mistake
+def matrix_functions(link: Link) -> Iterator[Mutant]:
+    """Rows 62, 63: the inverse, the determinant or a transpose left out of a matrix derivative."""
+    if link.op is None or link.op.name not in {"logdet", "logdet_pd", "det", "inv"}:
+        return
+    A, out = link.args[0], link.out
+    cases: Mapping[str, Callable[[], Any]] = {}
+    if link.op.name == "inv":
+        shapes = link.child.shape, link.parent.shape
+        inner = ("...ij <- ...kl", ("...ik", "...lj"))
+        cases = {
+            "A for its inverse": lambda: (
+                -term(inner[0], (A, inner[1][0], ""), (A, inner[1][1], ""))
+            ),
+            "the inverse once": lambda: (
+                -term(inner[0], (out, "...ik", ""), (np.eye(A.shape[-1]), "lj", ""))
+            ),
+            "the inverse once, on the right": lambda: (
+                -term(inner[0], (np.eye(A.shape[-1]), "ik", ""), (out, "...lj", ""))
+            ),
+            "minus the square of the entries": lambda: (
+                -term("...ij <- ...ij", (out**2, "...ij", ""))
+            ),
+            "the transpose of the inverse on both sides": lambda: (
+                -term(inner[0], (out, "...ki", ""), (out, "...jl", ""))
+            ),
+        }
+    else:
+        shapes = link.child.shape, link.parent.shape
+        cases = {
+            "A for its inverse": lambda: term("... <- ...ij", (A, "...ij", "")),
+            "the inverse without the determinant": lambda: term(
+                "... <- ...ij", (np.linalg.inv(A), "...ji", "")
+            ),
+            "the identity": lambda: term("... <- ...ii"),
+            "the inverse times the determinant": lambda: term(
+                "... <- ...ij", (np.linalg.det(A)[..., None, None] * np.linalg.inv(A), "...ji", "")
+            ),
+            "the inverse entry by entry": lambda: term("... <- ...ij", (1 / A, "...ij", "")),
+        }
+    for name, rule in cases.items():
+        says = f"{name} in the Jacobian of {link.told}"
+        kind = "factor" if "determinant" in name else "wrong_slope"
+        kind = "transposed" if "transpose" in name else kind
+
+        def made(rule: Callable[[], Any] = rule) -> Jacobian:
+            return Jacobian.of(rule(), *shapes)
+
+        yield link.mutant(name, kind, says, made, rank=4)
+
+
+@mistake
+def repeated(link: Link) -> Iterator[Mutant]:
+    """Row 68: the copies of a repeat added up in groups of the wrong kind."""
+    if link.op is None or link.op.name not in {"repeat", "reshape", "vec"}:
+        return
+    x = link.args[0]
+    positions = np.arange(x.size).reshape(x.shape)
+    if link.op.name == "repeat":
+        count = max(1, link.out.size // max(x.size, 1))
+        tiled = np.tile(positions.ravel(), count)
+    else:
+        tiled = positions.ravel("F")
+    if tiled.size != link.out.size:
+        return
+    says = f"the entries at {link.told} in another order (columns for rows)"
+    made = Jacobian.rearrangement(tiled.reshape(link.out.shape), x.shape)
+    yield link.mutant("order", "reordered", says, lambda: made, rank=3)

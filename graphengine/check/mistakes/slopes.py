@@ -1,0 +1,295 @@
+"""Mistakes in the slope of one function: another's, a power's, one side only (catalogue D)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+
+import numpy as np
+
+from graphengine.check.mistakes.base import Link, Mutant, called, mistake
+from graphengine.graph import Node
+from graphengine.jacobian import Jacobian, term
+from graphengine.ops import OPS
+from graphengine.ops.base import Array, Elementwise
+
+Slope = Callable[[Array, Array], Array]
+
+_SLOPES: Mapping[str, Slope] = {
+    "f(x), the function itself": lambda out, x: out,
+    "x": lambda out, x: x,
+    "1 - f(x)": lambda out, x: 1 - out,
+    "f(x) (1 - f(x))": lambda out, x: out * (1 - out),
+    "f(x) (1 + f(x))": lambda out, x: out * (1 + out),
+    "1 - f(x)²": lambda out, x: 1 - out**2,
+    "1 + f(x)²": lambda out, x: 1 + out**2,
+    "1 - x²": lambda out, x: 1 - x**2,
+    "x (1 - x)": lambda out, x: x * (1 - x),
+    "f(x)²": lambda out, x: out**2,
+    "1 / f(x)": lambda out, x: 1 / out,
+    "1 / x²": lambda out, x: 1 / x**2,
+    "x²": lambda out, x: x**2,
+    "1 where x > 0": lambda out, x: np.where(x > 0, 1.0, 0.0),
+    "1 where x > 0, else 0.01": lambda out, x: np.where(x > 0, 1.0, 0.01),
+    "1 where x > 0, else 0.1": lambda out, x: np.where(x > 0, 1.0, 0.1),
+    "1 where x < 0": lambda out, x: np.where(x < 0, 1.0, 0.0),
+    "sign(x)": lambda out, x: np.sign(x),
+}
+"""Slopes that people write for another function's, in terms of the value and the argument."""
+
+_OWN: Mapping[str, Mapping[str, Slope]] = {
+    "exp": {
+        "x exp(x − 1), as if of a power": lambda out, x: x * np.exp(x - 1),
+        "x exp(x)": lambda out, x: x * out,
+    },
+    "log": {"log(x)/x": lambda out, x: out / x},
+    "sqrt": {
+        "1 / (2 x)": lambda out, x: 0.5 / x,
+        "sqrt(x) / 2": lambda out, x: 0.5 * out,
+        "2 sqrt(x)": lambda out, x: 2 * out,
+    },
+    "sigmoid": {"the slope's root sqrt(f (1 − f))": lambda out, x: np.sqrt(out * (1 - out))},
+    "softplus": {
+        "σ(−x)": lambda out, x: 1 / (1 + np.exp(x)),
+        "1 − σ(x), negated": lambda out, x: -1 / (1 + np.exp(x)),
+        "σ(x)(1 − σ(x))": lambda out, x: 1 / (1 + np.exp(-x)) / (1 + np.exp(x)),
+    },
+    "swish": {
+        "σ(x)": lambda out, x: 1 / (1 + np.exp(-x)),
+        "x σ(x)(1 − σ(x))": lambda out, x: x / (1 + np.exp(-x)) / (1 + np.exp(x)),
+        "σ(x)(1 − σ(x))": lambda out, x: 1 / (1 + np.exp(-x)) / (1 + np.exp(x)),
+    },
+    "sin": {"cos(x), with f in place of x": lambda out, x: np.cos(out)},
+    "elu": {
+        "1 where x > 0, else exp(x)": lambda out, x: np.where(x > 0, 1.0, np.exp(x)),
+        "1 where x > 0, else f(x)": lambda out, x: np.where(x > 0, 1.0, out),
+        "1 where x > 0, else exp(x) − 1": lambda out, x: np.where(x > 0, 1.0, np.expm1(x)),
+    },
+    "abs": {"1": lambda out, x: np.ones(x.shape)},
+}
+
+_ACTIVATIONS = (
+    "tanh",
+    "sigmoid",
+    "softplus",
+    "swish",
+    "relu",
+    "gelu",
+    "elu",
+    "sin",
+    "cos",
+    "exp",
+    "log",
+    "square",
+    "sqrt",
+    "reciprocal",
+    "arctan",
+    "sinh",
+    "cosh",
+    "expm1",
+    "log1p",
+)
+
+
+def _diagonal(link: Link, made: Callable[[], Array]) -> Callable[[], Jacobian]:
+    shape = link.child.shape
+
+    def jacobian() -> Jacobian:
+        with np.errstate(all="ignore"):
+            slopes = np.asarray(made(), dtype=float)
+        return Jacobian.of(term("... <- ...", (slopes, "...", "")), shape, shape)
+
+    return jacobian
+
+
+@mistake
+def wrong_slope(link: Link) -> Iterator[Mutant]:
+    """Rows 37, 39, 42, 48: another function's derivative."""
+    if not _entrywise(link) and not (link.alike and link.child.shape and link.op is None):
+        return
+    own = link.op.name if link.op is not None else ""
+    x, out = link.run.value(link.parent), link.out
+    unlikely = 3 if link.op is not None and link.op.family == "arithmetic" else 0
+    not_own = f"is not that of {own or link.child.formula}"
+    for name, slope in {**_SLOPES, **_OWN.get(own, {})}.items():
+        says = f"the slope {name} at {link.told} {not_own}"
+        made = _diagonal(link, partial(slope, out, x))
+        rank = 3 if name in _OWN.get(own, ()) else 4
+        yield link.mutant(name, "wrong_slope", says, made, rank=rank + unlikely)
+    for other in _ACTIVATIONS:
+        if other != own:
+            says = f"the derivative of {other} in place of that of {own or 'this'} at {link.told}"
+
+            def made_(other: str = other) -> Jacobian:
+                op = OPS[other]()
+                return op.jacobian(0, op.value(x), [x])
+
+            yield link.mutant(("of", other), "wrong_slope", says, made_, rank=3 + unlikely)
+    if x.ndim:
+        says = f"the Jacobian of a softmax in place of the slopes at {link.told}"
+        softmax = OPS["softmax"]()
+        yield link.mutant(
+            "softmax", "wrong_slope", says, lambda: softmax.jacobian(0, out, [x]), rank=4
+        )
+        labels = "abcdefgh"[: x.ndim]
+        pair = term(f"{labels} <- {labels[:-1]}z", (out, labels, ""), (out, labels[:-1] + "z", ""))
+        says = f"− f fᵀ, without the diagonal, for the Jacobian of {link.told}"
+        shape = link.child.shape
+        yield link.mutant(
+            "pairs", "missing_path", says, lambda: -Jacobian.of(pair, shape, shape), rank=5
+        )
+
+
+def _entrywise(link: Link) -> bool:
+    """Whether the link is a function of each entry, with numbers for other arguments."""
+    if not link.alike:
+        return False
+    if link.op is None:
+        terms = link.jacobian.terms
+        return bool(terms) and all(part.out.axes == part.into.axes for part in terms)
+    if link.op.name == "softmax":
+        return True
+    nodes = sum(isinstance(arg, Node) for arg in link.child.args)
+    return isinstance(link.op, Elementwise) and (nodes == 1 or link.op.name == "prelu")
+
+
+@mistake
+def one_side(link: Link) -> Iterator[Mutant]:
+    """Rows 7, 42: the slope right on one side of 0 only, or with the sign of the argument."""
+    x = link.run.value(link.parent)
+    cases: Mapping[str, tuple[str, str, Callable[[], Array]]] = {
+        "times": ("wrong_slope", "the argument itself as a factor too much", lambda: x),
+    }
+    if link.alike and (_entrywise(link) or isinstance(link.op, Elementwise)):
+        cases = {
+            **cases,
+            "sign": ("sign", "the absolute value in place of the value", lambda: np.sign(x)),
+            "above": ("one_sided_mask", "nothing where the argument is negative", lambda: x > 0),
+            "below": ("one_sided_mask", "nothing where the argument is positive", lambda: x < 0),
+            "by out": ("double_counted", "the value itself as a factor too much", lambda: link.out),
+        }
+    for name, (kind, told, mask) in cases.items():
+
+        def made(mask: Callable[[], Array] = mask) -> Jacobian:
+            shape = link.parent.shape
+            rule = term("... <- ...", (np.asarray(mask(), dtype=float), "...", ""))
+            return link.jacobian.compose(Jacobian.of(rule, shape, shape))
+
+        yield link.mutant(name, kind, f"{told} at {link.told}", made, rank=5)
+
+
+@mistake
+def power_rule(link: Link) -> Iterator[Mutant]:
+    """Row 48: the exponent not lowered, or the base and the exponent confused."""
+    if link.op is None or link.op.name != "power" or link.place != 0 or not link.alike:
+        return
+    x, p = link.args
+    cases: Mapping[str, Callable[[], Array]] = {
+        "the exponent is not lowered": lambda: p * x**p,
+        "the exponent is lowered twice": lambda: p * x ** (p - 2),
+        "the power itself, not differentiated": lambda: x**p,
+        "as if of an exponential": lambda: link.out * np.log(np.abs(x)),
+    }
+    for name, slopes in cases.items():
+        says = f"the power rule at {link.told}: {name}"
+        yield link.mutant(name, "wrong_slope", says, _diagonal(link, slopes), rank=2)
+
+
+@mistake
+def learnt_slope(link: Link) -> Iterator[Mutant]:
+    """A leaky ReLU: the slope of the negative side elsewhere, negated, or another number."""
+    if link.op is None or link.op.name not in {"prelu", "leaky_relu"}:
+        return
+    x = link.args[0]
+    slope = link.args[1] if len(link.args) > 1 else np.asarray(getattr(link.op, "slope", 0.0))
+    if link.place == 0:
+        cases: Mapping[str, tuple[str, Callable[[], Array]]] = {
+            "the two sides exchanged": ("wrong_slope", lambda: np.where(x > 0, slope, 1.0)),
+            "the negative side with the wrong sign": (
+                "sign",
+                lambda: np.where(x > 0, 1.0, -slope),
+            ),
+            "0.01 on the negative side": ("wrong_slope", lambda: np.where(x > 0, 1.0, 0.01)),
+            "the argument on the negative side": (
+                "swapped_arguments",
+                lambda: np.where(x > 0, 0.0, x),
+            ),
+        }
+    else:
+        cases = {
+            "the argument everywhere": ("one_sided_mask", lambda: x + 0 * slope),
+            "the argument on the positive side": (
+                "one_sided_mask",
+                lambda: np.maximum(x, 0.0) + 0 * slope,
+            ),
+            "1 on the negative side": ("missing_jacobian", lambda: (x < 0) + 0 * slope),
+        }
+    for name, (kind, slopes) in cases.items():
+        says = f"{name}, for the derivative at {link.told}"
+
+        def made(slopes: Callable[[], Array] = slopes) -> Jacobian:
+            rule = term("... <- ...", (np.asarray(slopes(), dtype=float), "...", ""))
+            return Jacobian.of(rule, link.child.shape, link.parent.shape)
+
+        yield link.mutant(name, kind, says, made, rank=3)
+
+
+@mistake
+def one_sided_mask(link: Link) -> Iterator[Mutant]:
+    """Row 42 and clip: only one side of a mask."""
+    if link.op is None or link.op.name != "clip" or link.place != 0 or not link.alike:
+        return
+    x, low, high = link.args
+    cases: Mapping[str, Callable[[], Array]] = {
+        "the upper bound is forgotten": lambda: np.where(x >= low, 1.0, 0.0),
+        "the lower bound is forgotten": lambda: np.where(x <= high, 1.0, 0.0),
+    }
+    for name, slopes in cases.items():
+        says = f"a one-sided mask at {link.told}: {name}"
+        yield link.mutant(name, "one_sided_mask", says, _diagonal(link, slopes), rank=1)
+
+
+@mistake
+def quotient_rule(link: Link) -> Iterator[Mutant]:
+    """Row 48: the derivative of a quotient in its denominator."""
+    if link.op is None or link.op.name != "divide" or link.place != 1:
+        return
+    x, y = link.args
+    cases: Mapping[str, Callable[[], Array]] = {
+        "as if multiplied": lambda: x + 0 * y,
+        "as if multiplied, with the minus": lambda: -x + 0 * y,
+        "the denominator is not squared": lambda: -x / y,
+        "the quotient itself": lambda: x / y,
+        "the numerator is left out": lambda: -1 / y**2 + 0 * x,
+        "not differentiated": lambda: np.ones(link.child.shape),
+        "the denominator is cubed": lambda: -x / y**3,
+        "differentiated twice": lambda: -2 * x / y**3,
+        "integrated": lambda: x * np.log(np.abs(y)),
+    }
+    for name, slopes in cases.items():
+        says = f"the quotient rule at {link.told}: {name}"
+
+        def made(slopes: Callable[[], Array] = slopes) -> Jacobian:
+            rule = term("... <- ...", (np.asarray(slopes()), "...", ""))
+            return Jacobian.of(rule, link.child.shape, link.parent.shape)
+
+        kind = "missing_jacobian" if name.startswith("as if") else "wrong_slope"
+        yield link.mutant(name, kind, says, made, rank=3)
+
+
+@mistake
+def not_one(link: Link) -> Iterator[Mutant]:
+    """The derivative of a sum taken for that of a product: a value where a 1 belongs."""
+    if link.op is None or link.op.name not in {"add", "subtract"} or len(link.args) != 2:
+        return
+    for k in (0, 1):
+        given = link.child.args[k]
+        if isinstance(given, Node):
+            says = f"{called(given)} in place of 1, as if of a product, at {link.told}"
+
+            def made(k: int = k) -> Jacobian:
+                value = np.broadcast_to(link.args[k], link.child.shape)
+                rule = term("... <- ...", (value, "...", ""))
+                return Jacobian.of(rule, link.child.shape, link.parent.shape)
+
+            yield link.mutant(("value", k), "wrong_slope", says, made, rank=4)
