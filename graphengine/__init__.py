@@ -2,7 +2,9 @@
 
 The public names: :class:`Graph` and its :class:`Node`, :class:`Jacobian`, :class:`Op` with
 :func:`term` for ops of one's own, :func:`load` and :class:`Spec` for spec files, :func:`check`
-and its :class:`Report`, the errors, and every op of the library as a function (``ge.softmax``).
+and its :class:`Report`, :func:`check_gradient` and its like for plain functions,
+:mod:`~graphengine.testing` for assertions, the errors, and every op of the library as a function
+(``ge.softmax``).
 
 Names are imported when they are first used, so that ``graphengine --help`` need not wait for
 NumPy, SciPy and networkx.
@@ -14,7 +16,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from graphengine import testing
     from graphengine.check import Report, check, check_op
+    from graphengine.check.functions import check_gradient, check_hessian, check_jacobian
     from graphengine.errors import GraphEngineError
     from graphengine.graph import Graph
     from graphengine.jacobian import Jacobian, term
@@ -36,6 +40,9 @@ _MODULES = {
     "Run": "graphengine.run",
     "Spec": "graphengine.spec",
     "check": "graphengine.check",
+    "check_gradient": "graphengine.check.functions",
+    "check_hessian": "graphengine.check.functions",
+    "check_jacobian": "graphengine.check.functions",
     "check_op": "graphengine.check",
     "load": "graphengine.spec",
     "load_derivation": "graphengine.spec",
@@ -55,17 +62,23 @@ __all__ = [
     "Spec",
     "__version__",
     "check",
+    "check_gradient",
+    "check_hessian",
+    "check_jacobian",
     "check_op",
     "load",
     "load_derivation",
     "slope",
     "term",
+    "testing",
 ]
 
 
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return getattr(import_module(_MODULES[name]), name)
+    if name == "testing":
+        return import_module("graphengine.testing")
     if not name.startswith("_"):
         from graphengine.ops import OPS, function  # noqa: PLC0415 (heavy, see above)
 

@@ -141,13 +141,15 @@ def same(first: Array, second: Array) -> bool:
         return False
     with np.errstate(all="ignore"):
         gap = np.abs(first - second)
-        scale = np.max(np.abs(np.concatenate([first, second])), initial=0.0, where=_finite(first, second))
+        scale = np.max(
+            np.abs(np.concatenate([first, second])), initial=0.0, where=_finite(first, second)
+        )
     equal = (first == second) | (np.isnan(first) & np.isnan(second))
     return bool(np.all(equal | (gap <= ROUNDING * scale)))
 
 
 def _finite(first: Array, second: Array) -> NDArray[np.bool_]:
-    return np.isfinite(np.concatenate([first, second]))
+    return np.asarray(np.isfinite(np.concatenate([first, second])))
 
 
 def live(value: Any) -> tuple[NDArray[Any], ...]:
@@ -155,12 +157,14 @@ def live(value: Any) -> tuple[NDArray[Any], ...]:
     if sp.issparse(value):
         names = ("data", "row", "col", "indices", "indptr", "offsets")
         parts = (getattr(value, name, None) for name in names)
-        return tuple(part for part in parts if isinstance(part, np.ndarray) and part.dtype != object)
+        return tuple(
+            part for part in parts if isinstance(part, np.ndarray) and part.dtype != object
+        )
     return (value,) if isinstance(value, np.ndarray) else ()
 
 
 def point_of(x: Any) -> Array:
-    """x as a fresh vector of floats.  Raises :class:`CheckError` where it is none."""
+    """A fresh vector of floats for ``x``.  Raises :class:`CheckError` for what is none."""
     found = np.asarray(x)
     if found.dtype.kind not in "fiub":
         raise CheckError("x", expected="real numbers", got=_kind(x))

@@ -36,10 +36,8 @@ def checked(make: Callable[[], Subject], claim: str, x: Array, options: Options)
     points = [x, *near(subject, x, options.points - 1, at_points)]
     if options.directions is not None:
         result = along_directions(subject, points, at_places, options)
-        notes = [
-            f"only {plural(options.directions, 'random direction')} checked at each point, "
-            "not each entry"
-        ]
+        count = plural(options.directions, "random direction")
+        notes = [f"only {count} checked at each point, not each entry"]
     else:
         places = _places(subject, points, at_places, options)
         result = _result(subject, places, options)
@@ -51,7 +49,7 @@ def checked(make: Callable[[], Subject], claim: str, x: Array, options: Options)
         own = () if watched.changeable else result.mistakes  # nothing to explain in what changes
         result = replace(result, verdict="wrong", mistakes=(*effects, *own))
         if watched.changeable:
-            result = replace(result, alternatives=())
+            result = replace(result, alternatives=(), relative_error=None, worst=None)
     return _report(subject.spec, result, points, options, notes)
 
 
@@ -96,8 +94,8 @@ def _result(subject: Subject, places: Sequence[Place], options: Options) -> Clai
         alike = [place for place in decided if place.verdict == verdict] or decided
         shown = max(alike, key=lambda place: place.relative_error or 0.0)
     if shown.error or shown.mistake is not None:
-        mistakes = () if shown.mistake is None else (shown.mistake,)
-        return ClaimResult(claim, verdict, mistakes=mistakes, says=shown.error)
+        own = () if shown.mistake is None else (shown.mistake,)
+        return ClaimResult(claim, verdict, mistakes=own, says=shown.error)
     worst = None
     if shown.judged is not None and shown.found is not None and shown.values.size:
         k = shown.judged.worst(shown.values, shown.found)
@@ -141,7 +139,9 @@ def _why(subject: Subject, place: Place) -> str:
     if hidden.size:
         k = int(hidden[np.argmax(found.error[hidden] * found.step[hidden])])
         bar = found.error[k]
-        settled = f"their error is {bar:.2g}" if np.isfinite(bar) else "they do not settle"
+        settled = f"their error is {bar:.2g}"
+        if not np.isfinite(bar):
+            settled = f"{name} is not finite on both sides, or they do not settle"
         parts.append(
             f"differences cannot resolve entry {at(k)}: {settled}, the claim is "
             f"{place.values[k]:.6g}{_more(hidden.size)}"
@@ -160,6 +160,10 @@ def _notes(places: Sequence[Place]) -> list[str]:
         measured = "" if error is None else f", error {error:.1e}"
         shown.append(f"{'x' if k == 0 else f'near x ({k})'}: {place.verdict}{measured}")
     notes = ["; ".join(shown)]
+    faint = sum(int(place.judged.faint.sum()) for place in places if place.judged is not None)
+    if faint:
+        entries = plural(faint, "entry") if faint == 1 else f"{faint:,} entries"
+        notes.append(f"{entries} may be rounding of their row's largest, and were not told apart")
     first = next((place for place in places if place.found is not None), None)
     if first is not None and first.found is not None and first.groups < first.x.size:
         entries, columns = f"{first.found.rows.size:,}", f"{first.x.size:,}"

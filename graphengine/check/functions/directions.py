@@ -134,7 +134,9 @@ def _mistake(claim: str, pairs: Sequence[tuple[Array, Array, Array]]) -> Mistake
         ratio = float(product @ slope) / size if size else np.nan
         scales.append(ratio)
         with np.errstate(all="ignore"):
-            if not np.all(np.abs(product - ratio * slope) <= 1e-6 * np.abs(product) + bar * (1 + abs(ratio))):
+            if not np.all(
+                np.abs(product - ratio * slope) <= 1e-6 * np.abs(product) + bar * (1 + abs(ratio))
+            ):
                 scales[-1] = np.nan
     factor = named_factor(scales, ()) if scales else None
     if factor is None:

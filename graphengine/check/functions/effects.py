@@ -31,7 +31,7 @@ class Watched:
         try:
             self.first = subject.claimed(x)
             self.kept = _copies(self.first)
-            self.repeated = self._twice(_copies(subject.claimed(x)))
+            self.repeated = self._repeated(*(_copies(subject.claimed(x)) for _ in range(2)))
         except Raised:
             self.kept = []
 
@@ -50,7 +50,7 @@ class Watched:
         ]
         if subject.values.reuses_its_array:
             says.append(_reused(subject.values.name))
-        if self.first is not None and self._used_again(elsewhere):
+        if self.first is not None and not self.changeable and self._used_again(elsewhere):
             says.append(_reused(subject.claimed.name))
         made = [Mistake("unknown", claim, text) for text in says]
         if self.repeated is not None:
@@ -63,14 +63,13 @@ class Watched:
         """Whether the first result changes when the derivative is asked for somewhere else."""
         if np.array_equal(elsewhere, self.x):
             elsewhere = self.x + 0.01 * reach(self.x)
-        operator = isinstance(self.first, LinearOperator)
-        if operator:
-            vector = np.random.default_rng(0).uniform(0.5, 1.0, self.x.size)
+        vector = np.random.default_rng(0).uniform(0.5, 1.0, self.x.size)
         try:
-            before = np.array(self.first @ vector) if operator else None
-            self.subject.claimed(elsewhere)
-            if operator:
+            if isinstance(self.first, LinearOperator):
+                before = np.array(self.first @ vector)
+                self.subject.claimed(elsewhere)
                 return not same(before, np.array(self.first @ vector))
+            self.subject.claimed(elsewhere)
         except Exception:  # noqa: BLE001 (the user's function may not be defined elsewhere)
             return False
         now = live(self.first)
@@ -79,13 +78,17 @@ class Watched:
             for one, then in zip(now, self.kept, strict=True)
         )
 
-    def _twice(self, again: Sequence[Array]) -> Mistake | None:
-        """What a second call at x makes of the first."""
+    def _repeated(self, second: Sequence[Array], third: Sequence[Array]) -> Mistake | None:
+        """What two more calls at x make of the first."""
         claim, name = self.subject.form.claim, self.subject.claimed.name
-        pairs = [pair for pair in zip(self.kept, again, strict=False) if pair[0].dtype.kind == "f"]
-        if all(same(then, now) for then, now in pairs):
+        calls = [
+            call
+            for call in zip(self.kept, second, third, strict=False)
+            if call[0].dtype.kind == "f" and call[0].shape == call[1].shape == call[2].shape
+        ]
+        if all(same(one, two) for one, two, _ in calls):
             return None
-        if all(same(2 * then, now) for then, now in pairs):
+        if all(same(two - one, three - two) for one, two, three in calls):
             says = f"{name} adds to what it found before: its sums are not set to zero at each call"
             return Mistake("double_counted", claim, says)
         says = f"{name}(x) gives another result when it is called again at the same x"

@@ -20,6 +20,9 @@ _DIRT = 64.0
 zeros are often the difference of two products."""
 _SPILL = 4.0
 """The same for entries that are not 0: what rounding may make of the smallest in a row."""
+_FAINT = 8.0
+"""Claims beside 0 that are smaller than this, in the same units, are not asked about where
+differences cannot see them; the report counts them."""
 _VISIBLE = 0.1
 """Of an entry whose error bars are wider than this part of it, differences say nothing."""
 _MATTERS = 1e-3
@@ -31,13 +34,18 @@ Flags = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """One array for each property of the entries; ``bar`` is the error that was allowed."""
+    """One array for each property of the entries; ``bar`` is the error that was allowed.
+
+    ``hidden`` entries cannot be resolved by differences, nor can ``faint`` ones, which are so
+    small beside others in their row that they may be rounding.
+    """
 
     error: Array
     bar: Array
     wrong: Flags
     kink: Flags
     hidden: Flags
+    faint: Flags
 
     def worst(self, claimed: Array, found: Found) -> int:
         """The entry that is furthest off; of equals, the one with the largest difference."""
@@ -67,25 +75,25 @@ def judged(
         off = (gap > tolerance * larger) & (gap > bar) & ~dirt
         # rounding gives no exact 0, and does not double what it has left
         blurred = off & (claimed != 0) & (gap <= _SPILL * unit + spread)
-        unseen = np.where(
-            np.abs(claimed) > _DIRT * unit,
-            bar > _VISIBLE * larger,
-            bar * found.step > _MATTERS * found.size,
-        ) & (bar > 0)
+        blind = (bar > _VISIBLE * larger) & (bar > 0)
+        small = np.abs(claimed) <= _FAINT * unit
+        idle = bar * found.step > _MATTERS * found.size
+        unseen = np.where(small, idle, blind) | ~np.isfinite(found.error)
         hidden = np.where(off, blurred & (gap > _VISIBLE * larger), unseen)
         wrong = off & ~blurred
         outside = _outside(claimed, found, tolerance * larger + bar)
         error = np.where(gap == 0, 0.0, gap / np.maximum(larger, bar / tolerance))
         error = np.where(blurred | dirt, np.minimum(error, tolerance), error)
+        error = np.where(wrong, gap / larger, error)
         between = np.where(outside, 1.0, 0.0)
     wrong = np.where(found.kink, outside, wrong)
     error = np.where(found.kink, between, np.nan_to_num(error, nan=0.0, posinf=np.inf))
     bad = ~np.isfinite(claimed)
-    readable = np.isfinite(found.error)
-    wrong = np.where(bad, readable, wrong)
-    error = np.where(bad, np.inf, error)
+    wrong = np.where(bad, np.isfinite(found.error) & (found.kink | ~idle), wrong)
+    error = np.where(bad, np.where(wrong, np.inf, 0.0), error)
     kink = found.kink & ~wrong
-    return Judged(error, bar, wrong, kink, hidden & ~wrong & ~kink)
+    faint = small & (claimed != 0) & blind & ~wrong & ~kink
+    return Judged(error, bar, wrong, kink, (hidden | bad) & ~wrong & ~kink, faint)
 
 
 def _outside(claimed: Array, found: Found, allowed: Array) -> Flags:

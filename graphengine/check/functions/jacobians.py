@@ -63,7 +63,7 @@ def measured(
     a wrong entry from a missing one, and the missing ones' columns are found by halving.
     ``beside`` is what was found at another point.
     """
-    m, n = claimed.shape
+    n = claimed.shape[1]
     keys = claimed.rows * n + claimed.cols
     beside = np.zeros(0, dtype=np.intp) if beside is None else beside
     lost = beside[:0]
@@ -98,9 +98,7 @@ def _all_entries(columns: Columns, claimed: Matrix, tolerance: float) -> Found:
     return _with_other_steps(columns, groups, found, cols, claimed, tolerance)
 
 
-def _entries(
-    slopes: Slopes, step: Array, rows: Indices, cols: Indices, member: Indices
-) -> Found:
+def _entries(slopes: Slopes, step: Array, rows: Indices, cols: Indices, member: Indices) -> Found:
     """The entries at ``rows`` and ``cols``, whose columns are in the groups ``member``."""
     with np.errstate(all="ignore"):
         size = np.max(np.maximum(slopes.reach, np.abs(np.nan_to_num(slopes.value))), axis=0)
@@ -163,7 +161,12 @@ class _Search:
         groups: Sequence[Indices],
         tolerance: float,
     ) -> None:
-        self.columns, self.claimed, self.groups, self.tolerance = columns, claimed, groups, tolerance
+        self.columns, self.claimed, self.groups, self.tolerance = (
+            columns,
+            claimed,
+            groups,
+            tolerance,
+        )
         self.matrix = claimed.csr()
         entries = pattern.tocoo()
         self.rows, self.cols = (np.asarray(axis, dtype=np.intp) for axis in entries.coords)
@@ -217,8 +220,8 @@ class _Search:
             cols = self._columns(int(group), rows)
             keys.append(rows[cols >= 0] * self.claimed.shape[1] + cols[cols >= 0])
             left += [(int(group), int(row)) for row in rows[cols < 0][:_TRACED]]
-        for group, row in left[:_TRACED]:
-            cols = np.array(self._halved(self.groups[group], row), dtype=np.intp)
+        for number, row in left[:_TRACED]:
+            cols = np.array(self._halved(self.groups[number], row), dtype=np.intp)
             keys.append(row * self.claimed.shape[1] + cols)
         return np.unique(np.concatenate(keys))
 

@@ -124,7 +124,9 @@ def matrix_of(value: Any, form: Form) -> Matrix:
         flat = np.array(value, dtype=float).reshape(-1)
         rows, cols = np.divmod(np.arange(flat.size), max(form.cols, 1))
         return Matrix(shape, rows, cols, flat, dense=True, digits=digits, what=what)
-    found = sp.csr_array(value, dtype=float, copy=True) if what == "sparse" else _applied(value, form)
+    found = (
+        sp.csr_array(value, dtype=float, copy=True) if what == "sparse" else _applied(value, form)
+    )
     _within(found.nnz, form)
     found = found.reshape(shape).tocsr()
     found.sum_duplicates()
@@ -140,7 +142,7 @@ def _digits(value: Any) -> float:
 
 
 def _applied(operator: LinearOperator, form: Form) -> Any:
-    """The matrix of an operator, by products with blocks of basis vectors; its zeros are left out."""
+    """The matrix of an operator, by products with blocks of basis vectors; without its zeros."""
     width = max(1, min(form.cols, _BLOCK // max(form.rows, form.cols)))
     parts, entries = [], 0
     for start in range(0, form.cols, width):

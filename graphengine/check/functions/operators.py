@@ -43,10 +43,14 @@ def adjoint_mistake(subject: Subject, operator: Any) -> Mistake | None:
         return Mistake("unknown", form.claim, f"rmatvec raises {type(error).__name__}: {error}")
     expected = [matrix.T @ row for row in rows]
     sizes = [abs(matrix).T @ np.abs(row) for row in rows]
-    if all(_close(got, right, size) for got, right, size in zip(given, expected, sizes, strict=True)):
+    if all(
+        _close(got, right, size) for got, right, size in zip(given, expected, sizes, strict=True)
+    ):
         return None
     says = "rmatvec is not the product with the transpose of what matvec multiplies by"
-    if all(_close(-got, right, size) for got, right, size in zip(given, expected, sizes, strict=True)):
+    if all(
+        _close(-got, right, size) for got, right, size in zip(given, expected, sizes, strict=True)
+    ):
         return Mistake("sign", form.claim, f"{says}: it has the other sign")
     if form.rows == form.cols:
         plain = [matrix @ row for row in rows]

@@ -80,7 +80,11 @@ class Place:
         """The largest relative error of an entry."""
         if self.judged is None or not self.judged.error.size:
             return None if self.judged is None else 0.0
-        return float(np.max(self.judged.error))
+        tied = [
+            abs(tie.claimed - tie.slope) / max(abs(tie.claimed), abs(tie.slope))
+            for tie in self.ties
+        ]
+        return float(max(np.max(self.judged.error), *tied, 0.0))
 
 
 def looked_at(

@@ -55,7 +55,9 @@ def precision(*samples: Array) -> Array:
     axes = tuple(range(samples[0].ndim - 1))
     with np.errstate(all="ignore"):
         for sample in samples:
-            single &= np.all((sample.astype(np.float32) == sample) | ~np.isfinite(sample), axis=axes)
+            single &= np.all(
+                (sample.astype(np.float32) == sample) | ~np.isfinite(sample), axis=axes
+            )
     return np.where(single, np.finfo(np.float32).eps, np.finfo(np.float64).eps)
 
 

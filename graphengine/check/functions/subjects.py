@@ -97,7 +97,9 @@ class Subject:
         """The numeric derivative at x, and why it cannot be relied on."""
         if self.second:
             return by_values(self.values, x, rng, self.form), ""
-        if self.function is not None and (doubt := gradient_belongs(self.function, self.values, x, rng)):
+        if self.function is not None and (
+            doubt := gradient_belongs(self.function, self.values, x, rng)
+        ):
             return None, doubt
         columns = self.columns(x, rng, options.method)
         if options.method == "complex step" and (doubt := columns.trouble()):
@@ -142,7 +144,9 @@ def subject(
             got=f"shape {values.shape}",
             hint="check_jacobian is for functions of several values",
         )
-    claimed = Claimed(called if paired else Called(_function(derivative, other), args, other), paired=paired)
+    claimed = Claimed(
+        called if paired else Called(_function(derivative, other), args, other), paired=paired
+    )
     form = Form(claim, values.size, x.size, gradient)
     return Subject(_named(fun), form, values, claimed)
 
@@ -184,7 +188,9 @@ def hessian_subject(
             got=f"shape {values.shape}",
         )
     if method == "complex step":
-        stepped = Values(Called(lambda x: stepped_gradient(values, x), (), "fun by complex step"), x)
+        stepped = Values(
+            Called(lambda x: stepped_gradient(values, x), (), "fun by complex step"), x
+        )
         return Subject(_named(fun), form, stepped, claimed, symmetric=True)
     return Subject(_named(fun), form, values, claimed, second=True)
 
@@ -205,7 +211,8 @@ def _function(fun: Any, name: str) -> Callable[..., Any]:
             got=repr(fun) if isinstance(fun, str) else f"a {type(fun).__name__}",
             hint=hint,
         )
-    return fun
+    made: Callable[..., Any] = fun
+    return made
 
 
 def _named(fun: Callable[..., Any]) -> str:

@@ -54,7 +54,13 @@ def ties(
             room = BARS * error + 1e-6 * abs(slope) + 64 * digits * np.sum(np.abs(larger))
             if not slopes.kink[0, 0] and np.isfinite(error) and abs(claimed - slope) > room:
                 made.append(
-                    Tie(int(row), tuple(map(int, cols)), claimed, float(slope), float(np.sum(larger)))
+                    Tie(
+                        int(row),
+                        tuple(map(int, cols)),
+                        claimed,
+                        float(slope),
+                        float(np.sum(larger)),
+                    )
                 )
                 break
     return tuple(made)
