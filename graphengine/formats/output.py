@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import uuid
 from pathlib import Path
@@ -42,8 +43,7 @@ def write_whole(path: Path, text: str) -> None:
         partial.write_text(text, "utf-8", newline="\n")
         partial.replace(path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise OSError(error.errno, error.strerror, str(path)) from None
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+    finally:
+        with contextlib.suppress(OSError):  # it is there only where something failed
+            partial.unlink(missing_ok=True)
