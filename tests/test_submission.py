@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import subprocess
 import sys
 import textwrap
 import time
@@ -20,6 +21,7 @@ from graphengine.errors import GraphEngineError, SubmissionError
 from graphengine.spec import Spec, load, load_derivation
 from graphengine.submission import PythonDerivation, child
 from graphengine.submission import runner as submission_runner
+from graphengine.submission.scratch import scratch_folder
 
 SPEC = Path(__file__).parent.parent / "specs" / "softmax_regression.yaml"
 
@@ -493,3 +495,38 @@ def test_names_with_underscores(tmp_path: Path) -> None:
 
 def test_the_module_says_that_it_is_no_sandbox() -> None:
     assert "not a sandbox" in (submission.__doc__ or "")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are counted by /proc")
+def test_all_processes_together_are_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = time.monotonic()
+    fork = (
+        "import os, time\nfor _ in range(9):\n    if not os.fork(): time.sleep(60)\ntime.sleep(60)"
+    )
+    monkeypatch.setattr(child, "PROCESS_LIMIT", 5)
+    ending, _ = child.run_limited([sys.executable, "-c", fork], tmp_path, 20.0)
+    assert ending == "started more than 5 processes"
+    take = "import time\nx = bytearray(b'x' * (64 << 20))\ntime.sleep(60)"
+    ending, _ = child.run_limited([sys.executable, "-c", take], tmp_path, 20.0, 32 << 20)
+    assert ending == "passed the memory limit of 32.0 MiB"
+    assert time.monotonic() - start < 15.0
+
+
+def test_a_signal_without_a_name(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "import os; os.kill(os.getpid(), 40)"]
+    assert child.run_limited(command, tmp_path, 10.0)[0] == "was killed by signal 40"
+
+
+def test_deep_folders_are_removed(tmp_path: Path) -> None:
+    code = "import os\nfor _ in range(2000):\n    os.mkdir('d')\n    os.chdir('d')\n"
+    with scratch_folder() as folder:
+        subprocess.run([sys.executable, "-c", code], cwd=folder, check=True)
+        (folder / "locked").mkdir()
+        (folder / "locked" / "file").write_text("x")
+        (folder / "locked").chmod(0)
+        (folder / "out").symlink_to(tmp_path)
+        (tmp_path / "kept").write_text("x")
+    assert not folder.exists()
+    assert (tmp_path / "kept").exists()

@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import queue
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,22 +14,35 @@ import threading
 import uuid
 from collections import deque
 from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 from graphengine.errors import CheckError
 from graphengine.grading.folder import Submission
 from graphengine.grading.scoring import Grade
 from graphengine.submission.child import MARK, kill_marked
+from graphengine.submission.scratch import remove_tree
 
-__all__ = ["Answer", "answers"]
+__all__ = ["Answer", "Failure", "answers"]
 
 START_LIMIT = 120.0
 """Seconds in which a worker must be ready."""
 _THREADS = ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "VECLIB_MAXIMUM")
 _SOURCES = Path(__file__).parents[2]
 
-Answer = tuple[Submission, Grade | str]
+
+@dataclass(frozen=True)
+class Failure:
+    """Why there is no grade after so many seconds; ``doubtful`` where the worker died."""
+
+    how: str
+    seconds: float
+    doubtful: bool = True
+
+
+Answer = tuple[Submission, Grade | Failure]
 """A submission and its grade, or why there is none."""
 
 
@@ -48,18 +60,12 @@ def answers(
     doubtful: list[Submission] = []
     with contextlib.closing(_parallel(submissions, options, jobs, time_limit)) as first:
         for submission, found in first:
-            if isinstance(found, _Died):
+            if isinstance(found, Failure) and found.doubtful:
                 doubtful.append(submission)
             else:
                 yield submission, found
     with contextlib.closing(_parallel(doubtful, options, 1, time_limit)) as again:
         yield from again
-
-
-class _Died(str):
-    """How a worker ended."""
-
-    __slots__ = ()
 
 
 def _parallel(
@@ -116,11 +122,11 @@ class _Lane(threading.Thread):
             self._drop()
             self.done.put(None)
 
-    def _ask(self, submission: Submission) -> Grade | str:
+    def _ask(self, submission: Submission) -> Grade | Failure:
         if self.worker is None:
             self.worker = _Worker(self.options)
         if self.stopped:
-            return _Died("was stopped")
+            return Failure("was stopped", 0.0)
         answer = self.worker.ask(submission, self.time_limit)
         if self.worker.ended:
             self._drop()
@@ -146,7 +152,7 @@ class _Worker:
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         self.mark = uuid.uuid4().hex
-        self.folder = tempfile.mkdtemp(prefix="graphengine-")
+        self.folder = Path(tempfile.mkdtemp(prefix="graphengine-"))
         self.ended = False
         paths = [str(_SOURCES), os.environ.get("PYTHONPATH", "")]
         self.process = subprocess.Popen(
@@ -157,7 +163,7 @@ class _Worker:
             env={
                 **os.environ,
                 **{f"{name}_NUM_THREADS": "1" for name in _THREADS},
-                **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), self.folder),
+                **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(self.folder)),
                 "PYTHONPATH": os.pathsep.join(path for path in paths if path),
                 "PYTHONIOENCODING": "utf-8",
                 MARK: self.mark,
@@ -167,32 +173,33 @@ class _Worker:
         answer = self._exchange(dict(options), START_LIMIT)
         if not isinstance(answer, dict):
             self.close()
-            raise CheckError("a worker", expected="a process that starts", got=f"it {answer}")
+            raise CheckError("a worker", expected="a process that starts", got=f"it {answer.how}")
 
-    def ask(self, submission: Submission, time_limit: float) -> Grade | str:
-        """The grade of a submission; a text where the worker did not live to give it."""
+    def ask(self, submission: Submission, time_limit: float) -> Grade | Failure:
+        """The grade of a submission; a failure where the worker did not live to give it."""
+        start = perf_counter()
         request = {
             "name": submission.name,
             "path": str(submission.path),
             "content": submission.content,
         }
         answer = self._exchange(request, time_limit)
-        if isinstance(answer, str):
+        if isinstance(answer, Failure):
             return answer
         try:
             self.ended = answer["last"] is not False
             return Grade.from_dict(answer["grade"])
         except (KeyError, TypeError):
-            return self._died("answered with something else")
+            return self._died("answered with something else", perf_counter() - start)
 
-    def _exchange(self, request: dict[str, Any], time_limit: float) -> dict[str, Any] | str:
-        """A request's answer; a text where there is none, and then the process is no more.
+    def _exchange(self, request: dict[str, Any], time_limit: float) -> dict[str, Any] | Failure:
+        """A request's answer; a failure where there is none, and then the process is no more.
 
         The token tells the answer from what somebody else may have written.
         """
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        token = uuid.uuid4().hex
+        token, start = uuid.uuid4().hex, perf_counter()
         late = threading.Event()
 
         def give_up() -> None:
@@ -212,16 +219,18 @@ class _Worker:
             timer.cancel()
         if late.is_set():
             self.ended = True
-            return f"passed the time limit of {time_limit:g} s"
+            how = f"passed the time limit of {time_limit:g} s"
+            return Failure(how, perf_counter() - start, doubtful=False)
         try:
             answer = json.loads(line)
             if answer["token"] == token:
                 return dict(answer)
         except (ValueError, TypeError, KeyError, RecursionError):
             pass
-        return self._died("answered with something else" if line else "")
+        how = "answered with something else" if line else ""
+        return self._died(how, perf_counter() - start)
 
-    def _died(self, how: str) -> _Died:
+    def _died(self, how: str, seconds: float) -> Failure:
         self.ended = True
         if not how:
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -232,7 +241,7 @@ class _Worker:
             if code is not None and code < 0:
                 how = f"was killed by {known.get(-code, f'signal {-code}')}"
         self.kill()
-        return _Died(how)
+        return Failure(how, seconds)
 
     def kill(self) -> None:
         """Kill the process and what carries its mark."""
@@ -248,5 +257,4 @@ class _Worker:
                 assert stream is not None
                 stream.close()
         self.process.wait()
-        with contextlib.suppress(Exception):  # a submission may have left anything there
-            shutil.rmtree(self.folder, ignore_errors=True)
+        remove_tree(self.folder)

@@ -13,7 +13,7 @@ from graphengine.formats.output import PARTIAL, write_whole
 from graphengine.grading.folder import Submission, file_name, submissions
 from graphengine.grading.gradescope import results_text
 from graphengine.grading.journal import Journal, fingerprint
-from graphengine.grading.pool import answers
+from graphengine.grading.pool import Failure, answers
 from graphengine.grading.scoring import Grade, failed
 from graphengine.grading.summary import Grading, grades_csv
 from graphengine.spec import Spec, load
@@ -83,11 +83,11 @@ def grade(
     return Grading(ordered, out, kept, passed)
 
 
-def _graded(submission: Submission, answer: Grade | str, spec: Spec) -> Grade:
+def _graded(submission: Submission, answer: Grade | Failure, spec: Spec) -> Grade:
     if isinstance(answer, Grade):
         return answer
-    error = f"{submission.path.name}: the process that checked it {answer}"
-    return failed(submission.name, spec, error)
+    error = f"{submission.path.name}: the process that checked it {answer.how}"
+    return failed(submission.name, spec, error, answer.seconds)
 
 
 def cores() -> int:

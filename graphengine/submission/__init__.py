@@ -17,7 +17,6 @@ import math
 import re
 import stat
 import sys
-import tempfile
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -34,6 +33,7 @@ from graphengine.graph import Graph
 from graphengine.jacobian import Layout
 from graphengine.ops.base import Array
 from graphengine.submission.child import run_limited
+from graphengine.submission.scratch import scratch_folder
 
 __all__ = ["PythonDerivation"]
 
@@ -121,8 +121,7 @@ class PythonDerivation(Derivation):
         A function that raises, returns no real numbers, or is not reached within the limits has a
         :class:`SubmissionError` with the file and the line in place of its value.
         """
-        with tempfile.TemporaryDirectory(prefix="graphengine-", ignore_cleanup_errors=True) as name:
-            folder = Path(name)
+        with scratch_folder() as folder:
             self._write(folder, points)
             command = [sys.executable, "-I", "-B", str(_RUNNER), str(folder)]
             ending, self.printed = run_limited(command, folder, self.time_limit, self.memory_limit)

@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -258,9 +259,14 @@ time.sleep(60)
 
 
 @LINUX
-def test_hostile_submissions_cost_themselves_alone(spec: Path, tmp_path: Path) -> None:
+def test_hostile_submissions_cost_themselves_alone(
+    spec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     marks = tmp_path / "marks"
     marks.mkdir()
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     folder, out = fill(spec, hostile(marks)), tmp_path / "out"
     start = time.monotonic()
     grade(spec, folder, out, jobs=2, time_limit=3.0)
@@ -289,8 +295,11 @@ def test_hostile_submissions_cost_themselves_alone(spec: Path, tmp_path: Path) -
     assert "was killed by SIGKILL" in found["x_kills"]["error"]
     assert "time limit of 3 s" in found["x_stops"]["error"]
     assert float(found["x_forge"]["score"]) <= 2.0
+    assert float(found["x_stops"]["seconds"]) >= 3.0
     for name in ("x_crash_quietly", "x_recursion"):
         assert found[name]["score"] == "0"
+    assert found["x_deep_folders"]["J/h"] == "right"
+    assert not list(temporary.iterdir())
     assert not alive(int((marks / "left").read_text()))
     assert not processes_of(folder)
 
