@@ -78,7 +78,7 @@ def one_term_of_a_jacobian(link: Link) -> Iterator[Mutant]:
         for scale, name in ((-1.0, "sign"), (2.0, "factor")):
             says = f"the {name} of the term {gone} of the Jacobian of {link.told} is wrong"
 
-            def with_(k: int = k, scale: float = scale) -> Jacobian:
+            def with_(k: int = k, part: Term = part, scale: float = scale) -> Jacobian:
                 changed = (*terms[:k], part.scaled(scale), *terms[k + 1 :])
                 return replace(link.jacobian, terms=changed)
 

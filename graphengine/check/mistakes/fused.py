@@ -22,6 +22,23 @@ class Slip(NamedTuple):
     gradient: Callable[..., Array]
 
 
+def _spread(x: Array) -> Array:
+    p = softmax(x)
+    return np.asarray(p * (1 - p))
+
+
+def _slope(z: Array) -> Array:
+    return np.asarray(sigmoid(z) * (1 - sigmoid(z)))
+
+
+def _binary(p: Array, y: Array) -> Array:
+    return np.asarray((p - y) / (p * (1 - p)))
+
+
+def _broken(s: Array, y: Array) -> Array:
+    return np.asarray((1 - y * s > 0) * 1.0)
+
+
 _LAST_AXIS: Mapping[tuple[str, int], tuple[Slip, ...]] = {
     ("softmax_cross_entropy", 0): (
         Slip("double_counted", "(p − y) p (1 − p)", lambda s, y: (softmax(s) - y) * _spread(s)),
@@ -105,23 +122,6 @@ _ENTRYWISE: Mapping[tuple[str, int], tuple[Slip, ...]] = {
     ),
     ("relu", 0): (Slip("missing_path", "x where x > 0", lambda x: np.maximum(x, 0.0)),),
 }
-
-
-def _spread(x: Array) -> Array:
-    p = softmax(x)
-    return np.asarray(p * (1 - p))
-
-
-def _slope(z: Array) -> Array:
-    return np.asarray(sigmoid(z) * (1 - sigmoid(z)))
-
-
-def _binary(p: Array, y: Array) -> Array:
-    return np.asarray((p - y) / (p * (1 - p)))
-
-
-def _broken(s: Array, y: Array) -> Array:
-    return np.asarray((1 - y * s > 0) * 1.0)
 
 
 _TABLES = ((_LAST_AXIS, "... <- ...i"), (_ENTRYWISE, "... <- ..."), (_ALL, "1 <- ..."))
