@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from functools import wraps
 from pathlib import Path
@@ -96,6 +96,7 @@ def run(
 @click.option("--points", default=5, show_default=True, help="Random points for each claim.")
 @click.option("--seed", default=0, show_default=True, help="Equal seeds give equal reports.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--coverage", is_flag=True, help="List known mistakes that would not show here.")
 @click.option("--junit", type=FILE, help="Also write JUnit XML to this file.")
 @click.option("--gradescope", type=FILE, help="Also write Gradescope's results.json to this file.")
 @_reads_files
@@ -106,6 +107,7 @@ def check(
     seed: int,
     *,
     as_json: bool,
+    coverage: bool,
     junit: Path | None,
     gradescope: Path | None,
 ) -> int:
@@ -133,6 +135,8 @@ def check(
         _print(*tables, report)
     else:
         _print(report)
+    if coverage:
+        _print(*_coverage(report))
     return report.exit_status
 
 
@@ -271,6 +275,20 @@ def _tables(spec: Spec, origin: str, nodes: list[Any], edges: list[Any]) -> list
         right=("nonzeros",),
     )
     return [node_table, edge_table]
+
+
+def _coverage(report: Report) -> Iterator[RenderableType]:
+    """Which known mistakes would show at the points, claim by claim, and which would not."""
+    from graphengine.tables import table  # noqa: PLC0415 (heavy)
+
+    rows = [
+        (claim.claim, f"{claim.coverage.visible}", f"{claim.coverage.total}")
+        for claim in report.claims
+    ]
+    yield table(("claim", "would show", "known mistakes"), rows, right=("would show",))
+    hidden = [(text,) for text in report.coverage.hidden]
+    if hidden:
+        yield table(("would not show at these points",), hidden)
 
 
 def _shape(shape: tuple[int, ...]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from typing import Any, Literal, TypeAlias
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from graphengine.check.page import page, short
 from graphengine.errors import plural
 from graphengine.graph import Graph
 from graphengine.tables import as_text, table
@@ -20,12 +20,6 @@ __all__ = ["ClaimResult", "Coverage", "Entry", "Mistake", "Report", "Verdict"]
 Verdict: TypeAlias = Literal["right", "undecided", "error", "wrong"]
 
 _SEVERITY: Mapping[Verdict, int] = {"right": 0, "undecided": 1, "error": 2, "wrong": 3}
-_COLOURS: Mapping[Verdict, str] = {
-    "right": "#1a7f37",
-    "undecided": "#9a6700",
-    "error": "#8250df",
-    "wrong": "#cf222e",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +150,12 @@ class ClaimResult:
             )
         return f"{says} ({_sizes(self.sizes)})" if says and self.sizes else says
 
+    @property
+    def told(self) -> str:
+        """:attr:`what`, and where the claim stands in its file unless it is right."""
+        in_a_file = self.place.count(":") >= 2 and self.verdict != "right"
+        return f"{self.what} [{self.place}]".strip() if in_a_file else self.what
+
     def to_dict(self) -> dict[str, Any]:
         """The claim as JSON has it."""
         return {
@@ -275,10 +275,10 @@ class Report:
 
     def __rich__(self) -> RenderableType:
         rows = [
-            (claim.claim, claim.standing, _short(claim.relative_error), claim.what)
+            (claim.claim, claim.standing, short(claim.relative_error), claim.told)
             for claim in self.claims
         ]
-        lines: Sequence[str] = (self._made_with, *self.notes)
+        lines: Sequence[str] = (self.made_with, *self.notes)
         return Group(
             Text(self.summary),
             table(("claim", "verdict", "error", "what"), rows, right=("error",)),
@@ -286,25 +286,11 @@ class Report:
         )
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            "<tr>"
-            f"<td><code>{html.escape(claim.claim)}</code></td>"
-            f'<td style="color:{_colour(claim)}"><b>{html.escape(claim.standing)}</b></td>'
-            f"<td>{_short(claim.relative_error)}</td>"
-            f'<td style="text-align:left">{html.escape(claim.what)}</td>'
-            "</tr>"
-            for claim in self.claims
-        )
-        head = "".join(f"<th>{name}</th>" for name in ("claim", "verdict", "error", "what"))
-        below = "<br>".join(map(html.escape, (self._made_with, *self.notes)))
-        return (
-            f"<div><p>{html.escape(self.summary)}</p>"
-            f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
-            f"<p><small>{below}</small></p></div>"
-        )
+        return page(self)
 
     @property
-    def _made_with(self) -> str:
+    def made_with(self) -> str:
+        """Points, seed, tolerance, reference and coverage in a line."""
         shown = [_sizes(sizes) for sizes in self.points if sizes]
         parts = [plural(len(self.points), "point") + (f" ({'; '.join(shown)})" if shown else "")]
         if self.seed is not None:
@@ -317,21 +303,8 @@ class Report:
         return ", ".join(parts)
 
 
-def _colour(claim: ClaimResult) -> str:
-    return _COLOURS["undecided" if claim.carried else claim.verdict]
-
-
 def _sizes(sizes: Mapping[str, int]) -> str:
     return " ".join(f"{letter}={size}" for letter, size in sizes.items())
-
-
-def _short(error: float | None) -> str:
-    """An error in a column: two digits, as a decimal number where that reads well."""
-    if error is None:
-        return "–"
-    if error == 0 or not math.isfinite(error):
-        return f"{error:g}"
-    return f"{error:.2f}" if 0.01 <= error < 1000 else f"{error:.1e}"
 
 
 def _number(value: float | None) -> float | str | None:
