@@ -159,14 +159,34 @@ def _merged(best: Mistake, rest: Sequence[Mistake]) -> Mistake:
 def _one_mistake(
     case: Case, matrices: Matrices, given: Sequence[Given]
 ) -> list[tuple[int, Mistake]]:
-    """The known mistakes that give the claim at all places, the likeliest first."""
+    """The known mistakes that give the claim at all places, the likeliest first.
+
+    The first of them is compared in full, the others by what they condense to.
+    """
     k = case.smallest
     flow = case.flow(k, given)
     wanted = flow.claim(matrices[k]) - flow.value
     near = [mutant for mutant, effect in flow.effects if close(effect, wanted, flow)]
     near.sort(key=lambda mutant: mutant.rank)
-    fitting = [mutant for mutant in near if _fits(case, matrices, given, (mutant,), k)]
+    while near and not _fits(case, matrices, given, near[:1], k):
+        near = near[1:]
+    fitting = near[:1] + [m for m in near[1:] if _condensed_fits(case, matrices, given, m, k)]
     return [(mutant.rank, Mistake(mutant.kind, mutant.where, mutant.says)) for mutant in fitting]
+
+
+def _condensed_fits(
+    case: Case, matrices: Matrices, given: Sequence[Given], mutant: Mutant, first: int
+) -> bool:
+    """Whether a mistake gives what the claim condenses to at every place."""
+    for k, matrix in enumerate(matrices):
+        if k == first:
+            continue
+        flow = case.flow(k, given)
+        here = flow.same(mutant)
+        effect = flow.effect(here) if here is not None else None
+        if effect is None or not close(effect, flow.claim(matrix) - flow.value, flow):
+            return False
+    return True
 
 
 def _fits(

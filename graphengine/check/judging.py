@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
 from itertools import combinations
 
 import numpy as np
@@ -47,8 +46,8 @@ def judge(
     reference (an error carried forward), and explained: :func:`~graphengine.check.diagnosis`.
     """
     trial = _Trial(derivation, places, tolerance)
-    results = {claim.name: trial.verdict(claim) for claim in derivation.claims}
-    return tuple(trial.explained(results)[claim.name] for claim in derivation.claims)
+    results = trial.explained({claim.name: trial.verdict(claim) for claim in derivation.claims})
+    return tuple(results[claim.name] for claim in derivation.claims)
 
 
 class _Trial:
@@ -56,23 +55,19 @@ class _Trial:
 
     def __init__(self, derivation: Derivation, places: Sequence[Place], tolerance: float) -> None:
         self.derivation, self.places, self.tolerance = derivation, places, tolerance
+        self._rounded: dict[int, Sequence[Values]] = {}
         self.values: Sequence[Values] = derivation.evaluate(
             [Point(place.drawn.sizes, place.graph, place.values()) for place in places]
         )
 
-    @cached_property
-    def rounded(self) -> Sequence[Sequence[Values]]:
-        """The values of the claims in the rounded runs of each point, all asked for at once."""
-        found = iter(
-            self.derivation.evaluate(
-                [
-                    Point(place.drawn.sizes, place.graph, place.values(run))
-                    for place in self.places
-                    for run in place.rounded
-                ]
+    def rounded(self, k: int) -> Sequence[Values]:
+        """The values of the claims in the rounded runs of one point."""
+        if k not in self._rounded:
+            place = self.places[k]
+            self._rounded[k] = self.derivation.evaluate(
+                [Point(place.drawn.sizes, place.graph, place.values(r)) for r in place.rounded]
             )
-        )
-        return [[next(found) for _ in place.rounded] for place in self.places]
+        return self._rounded[k]
 
     # --- verdicts -------------------------------------------------------------------------
 
@@ -185,7 +180,7 @@ class _Trial:
         of, wrt = place.graph[claim.of], place.graph[claim.wrt]
         noise = place.spread(of, wrt)
         exact = self._matrix(claim, k, array)
-        for values in self.rounded[k]:
+        for values in self.rounded(k):
             moved = _array(values, claim.name)
             if isinstance(moved, np.ndarray) and moved.shape == array.shape:
                 with np.errstate(invalid="ignore"):
@@ -292,7 +287,7 @@ class _Trial:
                 continue
             usable.append((one, matrices))
         graph = case.places[0].graph
-        usable.sort(key=lambda pair: graph[pair[0].wrt].number)
+        usable.sort(key=lambda pair: (graph[pair[0].wrt].number, pair[0].of != claim.of))
         if len(usable) > MOST_GIVEN:
             sets = [(one,) for one in usable] + [tuple(usable)]
         else:

@@ -55,9 +55,10 @@ def pairs(flows: Sequence[Flow], wanted: Sequence[Array], near: float) -> Iterat
         effects = _effects(flow, here)
         fits &= _agree(flow, here, effects, target, near)
         changes |= np.any(effects != 0, axis=1)
-        if np.count_nonzero(fits & changes & changes[:, None]) <= MOST_TRIED and changes.all():
+        if np.count_nonzero(fits) <= 2 * MOST_TRIED:
             break
-    fits &= changes & changes[:, None]
+    else:
+        fits &= changes & changes[:, None]
     ranks = np.array([mutant.rank for mutant in mutants])
     found = [
         (int(ranks[a] + ranks[b]), int(a), int(b))

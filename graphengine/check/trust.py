@@ -57,7 +57,7 @@ class Place:
         self.tolerance = tolerance
         self._seed = int(rng.integers(2**62))
         self._references: dict[tuple[Node, Node], Reference] = {}
-        self._flows: dict[tuple[str, str], Flow] = {}
+        self._flows: dict[tuple[str, str, int], Flow] = {}
         self._spreads: dict[tuple[Node, Node], Array] = {}
 
     def rng(self, *key: int) -> np.random.Generator:
@@ -71,8 +71,9 @@ class Place:
 
     def flow(self, of: str, wrt: str, given: Given = NOTHING) -> Flow:
         """The backward pass from ``of`` to ``wrt``, condensed along random directions."""
-        if given is NOTHING and (of, wrt) in self._flows:
-            return self._flows[of, wrt]
+        known = self._flows.get((of, wrt, id(given)))
+        if known is not None and known.given is given:
+            return known
         top, source = self.graph[of], self.graph[wrt]
         rng = self.rng(2, top.number, source.number)
         row = rng.uniform(0.5, 1.5, top.size) if top.size > 1 else np.ones(1)
@@ -81,8 +82,9 @@ class Place:
         )
         columns *= rng.choice([-1.0, 1.0], columns.shape)
         made = Flow(self.catalogue, top, source, row, columns, given)
-        if given is NOTHING:
-            self._flows[of, wrt] = made
+        if given is not NOTHING:
+            self._flows = {key: f for key, f in self._flows.items() if f.given is NOTHING}
+        self._flows[of, wrt, id(given)] = made
         return made
 
     def matrix(self, of: str, wrt: str) -> Array:
