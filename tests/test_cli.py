@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
@@ -91,6 +92,43 @@ class TestCheck:
         path.write_text("def dJ_dh(h):\n    return 2 * h\n", "utf-8")
         result = call("check", net, path)
         assert result.exit_code == 0, result.output
+
+    def test_files_for_other_programs(self, net: Path) -> None:
+        junit, results = net.with_name("junit.xml"), net.with_name("results.json")
+        path = submission(net.parent, WRONG)
+        result = call("check", net, path, "--junit", junit, "--gradescope", results)
+        assert result.exit_code == 1
+        assert re.search(r"J/h +wrong", result.output)
+        assert ET.parse(junit).find("testsuite/testcase/failure") is not None
+        (test,) = json.loads(results.read_text("utf-8"))["tests"]
+        assert (test["name"], test["status"]) == ("J/h", "failed")
+
+
+class TestGrade:
+    def test_a_folder(self, net: Path) -> None:
+        folder = net.with_name("submissions")
+        folder.mkdir()
+        submission(folder, RIGHT).rename(folder / "anna.yaml")
+        submission(folder, WRONG).rename(folder / "ben.yaml")
+        out = net.with_name("out")
+        result = call("grade", net, folder, "-o", out, "--jobs", "1", "--seed", "3")
+        assert result.exit_code == 0, result.output
+        assert "2 submissions, mean score 1 of 2" in result.output
+        lines = (out / "grades.csv").read_text("utf-8").splitlines()
+        assert lines[0] == "name,score,max,J/h,J/W,mistake,where,error,seconds"
+        assert lines[1].startswith("anna,2,2,right,right,,,,")
+        assert lines[2].startswith("ben,0,1,wrong,,")
+        assert sorted(path.name for path in (out / "gradescope").iterdir()) == [
+            "anna.json",
+            "ben.json",
+        ]
+
+    def test_an_empty_folder(self, net: Path) -> None:
+        (net.parent / "empty").mkdir()
+        result = call("grade", net, net.parent / "empty")
+        assert result.exit_code == 2
+        assert result.output.startswith("error: ")
+        assert "submissions" in result.output
 
 
 class TestRun:
