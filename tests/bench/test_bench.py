@@ -1,0 +1,152 @@
+"""What the check reaches on derivations as people write them: see README.md here."""
+
+from __future__ import annotations
+
+from collections import Counter
+from functools import cache
+from pathlib import Path
+
+import pytest
+import yaml
+
+from graphengine.check import Checker
+from graphengine.check.mistakes import arguments, base, chain, layouts, scale, slopes
+from graphengine.derivation import FormulaDerivation
+from graphengine.spec import load
+from tests.bench import cases
+
+by_file = pytest.mark.parametrize("file", cases.FILES, ids=lambda file: file.stem)
+
+
+@cache
+def outcomes(file: Path) -> tuple[tuple[cases.Case, str, str], ...]:
+    """Each wrong case of a file with its verdict, and what was made of its mistakes."""
+    found = []
+    for case in cases.wrong(file):
+        result = cases.report(file, case)[case.claim]
+        found.append((case, result.verdict, cases.outcome(result, case.mistakes)))
+    return tuple(found)
+
+
+# --- verdicts -----------------------------------------------------------------------------
+
+
+@by_file
+def test_right_forms_are_right(file: Path) -> None:
+    forms = list(cases.right(file))
+    claims = Counter(next(iter(case.claims)) for case in forms)
+    assert max(claims.values()) >= 3, "at least one claim is written in three forms"
+    for case in forms:
+        report = cases.report(file, case)
+        assert report.verdict == "right", f"{case.name}: {case.claims}\n{report}"
+
+
+@by_file
+def test_wrong_claims_are_not_right(file: Path) -> None:
+    for case, verdict, _ in outcomes(file):
+        assert verdict in {"wrong", "error"}, f"{case.name}: {case.claims}"
+
+
+@by_file
+def test_errors_are_carried_forward(file: Path) -> None:
+    for case in cases.carried(file):
+        report = cases.report(file, case)
+        for claim in case.wrong:
+            assert report[claim].verdict == "wrong"
+        for claim, given in case.follows.items():
+            assert report[claim].carried, f"{case.name}: {claim} given {given}\n{report}"
+
+
+@pytest.mark.parametrize("size", [1e-8, 1e8])
+@by_file
+def test_verdicts_do_not_depend_on_scale(file: Path, size: float, tmp_path: Path) -> None:
+    """The result times a tiny and a huge number, with all claims about it."""
+    path = cases.spec_path(file)
+    read = yaml.safe_load(path.read_text("utf-8"))
+    top = read.get("result")
+    if top is None:
+        pytest.skip("the graph has no result")
+    read["nodes"]["scaled_"] = f"{size!r} * {top}"
+    read["result"] = "scaled_"
+    for key in ("derivation", "values", "points"):
+        read.pop(key, None)
+    written = tmp_path / "scaled.yaml"
+    written.write_text(yaml.safe_dump(read, sort_keys=False), "utf-8")
+    checker = Checker(load(written), points=3)
+
+    def verdict(case: cases.Case, claim: str, form: str) -> str:
+        claims = {claim.replace(f"{top}/", "scaled_/"): f"{size!r} * ({form})"}
+        made = FormulaDerivation(claims, case.let, functions=cases.spec_of(file).functions)
+        return checker.check(made).verdict
+
+    for case in cases.right(file):
+        for claim, form in case.claims.items():
+            if claim.startswith(f"{top}/"):
+                assert verdict(case, claim, form) == "right", f"{claim}: {form}"
+    wrong = [case for case in cases.wrong(file) if case.claim.startswith(f"{top}/")]
+    for case in wrong[::5]:
+        assert verdict(case, case.claim, case.claims[case.claim]) != "right", case.claims
+
+
+# --- diagnoses ----------------------------------------------------------------------------
+
+
+def counts(*, pairs: bool) -> Counter[str]:
+    """How many diagnoses of single mistakes, or of pairs, came out how."""
+    return Counter(
+        outcome
+        for file in cases.FILES
+        for case, _, outcome in outcomes(file)
+        if (len(case.mistakes) > 1) == pairs
+    )
+
+
+def test_single_mistakes_are_named() -> None:
+    found = counts(pairs=False)
+    assert found["right"] >= 0.95 * found.total(), found
+
+
+def test_pairs_of_mistakes_are_named() -> None:
+    found = counts(pairs=True)
+    assert found["right"] >= 0.80 * found.total(), found
+
+
+def test_wrong_diagnoses_are_not_stated_as_certain() -> None:
+    found = counts(pairs=False) + counts(pairs=True)
+    assert found["false"] < 0.01 * found.total(), found
+
+
+NEEDED = [
+    (scale.sign, "sign", "network_cross_entropy"),
+    (scale.mean, "not_averaged", "network_squared_error"),
+    (chain.missing_path, "missing_path", "layer_norm"),
+    (chain.missing_jacobian, "missing_jacobian", "network_46"),
+    (slopes.wrong_slope, "wrong_slope", "swish_net"),
+    (arguments.wrong_argument, "wrong_argument", "network_cross_entropy"),
+    (layouts.transposed, "transposed", "gaussian_likelihood"),
+    (scale.over_a_batch, "last_only", "iris"),
+]
+
+
+@pytest.mark.parametrize(
+    ("generator", "kind", "name"), NEEDED, ids=[one[0].__name__ for one in NEEDED]
+)
+def test_without_a_mistake_in_the_catalogue_the_bench_falls(
+    generator: base.Catalogued, kind: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = cases.HERE / f"{name}.yaml"
+    chosen = [
+        case
+        for case, _, outcome in outcomes(file)
+        if outcome == "right" and len(case.mistakes) == 1 and kind in case.mistakes[0][0]
+    ][:12]
+    assert chosen
+    kept = [one for one in base.LINKS if one is not generator]
+    assert len(kept) == len(base.LINKS) - 1
+    monkeypatch.setattr("graphengine.check.mistakes.catalogue.LINKS", kept)
+    checker = Checker(cases.spec_of(file))
+    fallen = 0
+    for case in chosen:
+        made = FormulaDerivation(case.claims, case.let, functions=cases.spec_of(file).functions)
+        fallen += cases.outcome(checker.check(made)[case.claim], case.mistakes) != "right"
+    assert fallen
