@@ -28,8 +28,8 @@ def multiple_of_the_variable(case: Case, matrices: Matrices) -> tuple[Mistake, .
     coefficients = []
     for k, matrix in enumerate(matrices):
         place = case.places[k]
-        if place.graph[case.claim.of].size != 1:
-            return None
+        if place.graph[case.claim.of].size != 1 or matrix.size < 2:
+            return None  # a single number is a multiple of any other
         value = place.run.value(wrt).reshape(-1)
         basis = np.stack([value, np.sign(value)], axis=1)
         if len(value) < 3:

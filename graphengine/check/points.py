@@ -251,8 +251,16 @@ def _fixed(
     sizes: Mapping[str, int],
 ) -> list[Drawn]:
     fitting = max(1, min(count, WORK // max(_work(graph, claims), 1)))
+    # The magnitudes of the given values may saturate a graph: every other point has its own.
     return [
-        draw(graph, rng, claims=claims, like=like, sizes=sizes, rescale=k % 2 == 1)
+        draw(
+            graph,
+            rng,
+            claims=claims,
+            like=like if k % 2 == 0 else None,
+            sizes=sizes,
+            rescale=k % 2 == 1,
+        )
         for k in range(fitting)
     ]
 
