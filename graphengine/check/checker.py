@@ -28,6 +28,8 @@ __all__ = ["Checker", "File"]
 
 File: TypeAlias = str | os.PathLike[str]
 Pair: TypeAlias = tuple[str, str]
+MOST_KEPT = 8
+"""Points are kept for so many different sets of claims."""
 EXTRA_POINTS = 2
 """So many more points are drawn where known mistakes would not show at the first ones."""
 
@@ -128,6 +130,8 @@ class Checker:
                 if any(again[pair].visible > shown[pair].visible for pair in claims):
                     places, shown = more, again
             self._prepared[key] = _Prepared(places, shown)
+            if len(self._prepared) > MOST_KEPT:
+                del self._prepared[next(iter(self._prepared))]  # the oldest
         return self._prepared[key]
 
     def _places(self, rng: np.random.Generator, count: int, claims: Sequence[Pair]) -> list[Place]:

@@ -89,9 +89,9 @@ class ClaimResult:
 
     ``relative_error`` is the largest over all points and entries (None where no numbers could be
     compared), ``points`` counts the points that decided, ``sizes`` are those of the point of the
-    ``worst`` entry, or of the point that ``mistakes`` speak of, ``says`` is a sentence on why there is no plain verdict, ``place`` is where
-    the claim stands in its file, and ``reference`` is what the graph's Jacobian was checked
-    against.
+    ``worst`` entry, or of the point that ``mistakes`` speak of, ``says`` is a sentence on why there
+    is no plain verdict, ``place`` is where the claim stands in its file, and ``reference`` is what
+    the graph's Jacobian was checked against.
 
     ``mistakes`` explain a wrong claim, taken together; ``alternatives`` are other explanations with
     the same numbers at all points; ``sure`` is False where the explanation is far-fetched.
