@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,7 @@ class Found:
 
     ``step`` is how far the entry's column was moved (times :data:`STEPS`), ``size`` what the
     slope of the entry's row is along its largest column moved so far: what ``value * step`` is
-    compared with to tell whether an entry matters.
+    compared with to tell whether an entry matters.  ``noise`` is how far the row's values are off.
     """
 
     rows: Indices
@@ -38,6 +38,7 @@ class Found:
     kink: NDArray[np.bool_]
     step: Array
     size: Array
+    noise: Array
 
 
 def reach(x: Array) -> Array:
@@ -68,15 +69,13 @@ class Columns:
         """Random steps of about these sizes."""
         return np.asarray(sizes * self.rng.uniform(0.7, 1.4, self.x.size))
 
-    def other_steps(self) -> Iterator[Array]:
-        """Steps by each entry's own size, and by that of the largest."""
+    def other_steps(self, number: int) -> Array:
+        """Steps by each entry's own size (0), by that of the largest (1), by 1 (2)."""
         sizes = np.abs(self.x)
         largest = float(np.max(sizes)) or 1.0
-        if np.any((sizes != largest) & (sizes != 0)):
-            yield self.steps(np.where(sizes == 0, np.min(sizes[sizes > 0]), sizes))
-        if largest != 1.0 or np.any(sizes != largest):
-            yield self.steps(np.full(self.x.size, largest))
-        yield self.steps(np.ones(self.x.size))
+        smallest = float(np.min(sizes, where=sizes > 0, initial=largest))
+        own = np.where(sizes == 0, smallest, sizes)
+        return self.steps((own, np.full(self.x.size, largest), np.ones(self.x.size))[number])
 
     def slopes(
         self,
@@ -122,7 +121,23 @@ class Columns:
             moved[group] += 1j * _TINY * step[group]
             value[k] = self.values.complex(moved)[rows].imag / _TINY
         error = np.where(np.isfinite(value), 64 * np.finfo(float).eps * np.abs(value), np.inf)
-        return Slopes(value, error, value, value, np.zeros(value.shape, bool), np.abs(value))
+        kink, noise = np.zeros(value.shape, bool), np.zeros(value.shape)
+        return Slopes(value, error, value, value, kink, np.abs(value), noise)
+
+    def across(self, groups: Sequence[Indices], step: Array) -> tuple[Array, Array]:
+        """What values change by when each group is moved by its steps to both sides, (groups,
+        components), and how far x really moved.
+        """
+        high, low = self.x + step, self.x - step
+        change = np.empty((len(groups), self.here.size))
+        for k, group in enumerate(groups):
+            moved = self.x.copy()
+            moved[group] = high[group]
+            above = self.values.or_nan(moved)
+            moved[group] = low[group]
+            with np.errstate(all="ignore"):
+                change[k] = above - self.values.or_nan(moved)
+        return change, high - low
 
     def trouble(self) -> str:
         """Why complex step cannot be used here; nothing where it can.
@@ -148,26 +163,28 @@ class Columns:
 
 
 def merged(one: Found, two: Found) -> Found:
-    """The better of two measurements of the same entries; where they contradict each other the
-    error is their distance.
+    """The better of two measurements of the same entries.
+
+    Where they contradict each other the one with the smaller step is nearer to the limit that a
+    derivative is; where that one is too vague to tell, the error is infinite, and larger steps
+    cannot mend that.  A kink that the other does not see is none.
     """
     with np.errstate(all="ignore"):
-        better = two.error < one.error
         apart = np.abs(one.value - two.value)
         torn = np.isfinite(apart) & (apart > 3 * (one.error + two.error))
-    taken = [
-        np.where(better, getattr(two, field.name), getattr(one, field.name))
-        for field in fields(Found)
-    ]
-    made = Found(*taken)
-    return Found(
-        one.rows,
-        one.cols,
-        made.value,
-        np.where(torn, apart, made.error),
-        made.left,
-        made.right,
-        one.kink | two.kink,
-        made.step,
-        made.size,
+        second = np.where(one.kink == two.kink, two.error < one.error, one.kink)
+        finer = two.step < one.step
+        second = np.where(torn, finer, second & (finer | np.isfinite(one.error)))
+        second &= np.isfinite(two.error)
+        made = Found(
+            *(
+                np.where(second, getattr(two, field.name), getattr(one, field.name))
+                for field in fields(Found)
+            )
+        )
+        vague = torn & (made.error > 0.1 * apart)
+    return replace(
+        made,
+        error=np.where(vague, np.inf, made.error),
+        size=one.size * made.step / one.step,  # what rounding is measured by stays as it was
     )

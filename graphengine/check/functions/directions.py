@@ -90,10 +90,10 @@ def _at(
         parts.append(columns.slopes(every, step))
     product = np.concatenate(claimed)
     flat = [np.concatenate([getattr(p, name)[0] for p in parts]) for name in parts[0].__slots__]
-    slope, error, left, right, kink, size = flat
+    slope, error, left, right, kink, size, noise = flat
     rows, zeros = np.tile(np.arange(m), len(parts)), np.zeros(product.size, dtype=np.intp)
     size = np.maximum(size, np.abs(np.nan_to_num(slope)))
-    found = Found(rows, zeros, slope, error, left, right, kink, np.ones(product.size), size)
+    found = Found(rows, zeros, slope, error, left, right, kink, np.ones(product.size), size, noise)
     verdict = judged(product, found, tolerance=options.tolerance, digits=np.finfo(float).eps)
     worst = verdict.worst(product, found)
     says, named = "", "right"

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphengine.check.functions.columns import Found
+from graphengine.check.functions.grouping import Indices
 from graphengine.check.report import Entry
 from graphengine.ops.base import Array
 
@@ -68,7 +69,7 @@ def judged(
     with np.errstate(all="ignore"):
         gap = np.abs(claimed - found.value)
         larger = np.maximum(np.abs(claimed), np.abs(found.value))
-        unit = digits * found.size / found.step
+        unit = digits * _largest(claimed * found.step, found.rows) / found.step
         bar = np.where(np.isfinite(found.error), BARS * found.error, np.inf) + spread
         tolerance = max(tolerance, 16 * digits)
         dirt = (np.abs(found.value) <= bar) & (np.abs(claimed) <= _DIRT * unit + bar)
@@ -78,6 +79,7 @@ def judged(
         blind = (bar > _VISIBLE * larger) & (bar > 0)
         small = np.abs(claimed) <= _FAINT * unit
         idle = bar * found.step > _MATTERS * found.size
+        idle &= (claimed != 0) | (found.value != 0)  # constant to the last digit
         unseen = np.where(small, idle, blind) | ~np.isfinite(found.error)
         hidden = np.where(off, blurred & (gap > _VISIBLE * larger), unseen)
         wrong = off & ~blurred
@@ -94,6 +96,16 @@ def judged(
     kink = found.kink & ~wrong
     faint = small & (claimed != 0) & blind & ~wrong & ~kink
     return Judged(error, bar, wrong, kink, (hidden | bad) & ~wrong & ~kink, faint)
+
+
+def _largest(contributions: Array, rows: Indices) -> Array:
+    """The largest of the claimed contributions to each entry's row."""
+    if not rows.size:
+        return np.zeros(0)
+    largest = np.zeros(int(np.max(rows)) + 1)
+    sizes = np.abs(contributions)
+    np.maximum.at(largest, rows, np.where(np.isfinite(sizes), sizes, 0.0))
+    return np.asarray(largest[rows])
 
 
 def _outside(claimed: Array, found: Found, allowed: Array) -> Flags:

@@ -95,6 +95,7 @@ def by_values(values: Values, x: Array, rng: np.random.Generator, form: Form) ->
         kink,
         moved,
         size[rows],
+        np.zeros(rows.size),
     )
     return Measured(found, n, np.zeros(0, dtype=np.intp))
 

@@ -35,8 +35,8 @@ class Slopes:
 
     ``value`` is the slope, ``error`` its bar (infinite where nothing settles or samples are not
     finite), ``left`` and ``right`` the one-sided slopes, ``kink`` where they differ (there
-    ``error`` is theirs), ``reach`` the largest mean slope over the samples: the size that a slope
-    would naturally have.
+    ``error`` is theirs), ``reach`` the least mean slope over any of the steps: the size that a
+    slope would naturally have, and ``noise`` how far values are off.
     """
 
     value: Array
@@ -45,6 +45,7 @@ class Slopes:
     right: Array
     kink: Flags
     reach: Array
+    noise: Array
 
 
 def precision(*samples: Array) -> Array:
@@ -78,11 +79,18 @@ def slopes(high: Array, low: Array, here: Array, jitter: Array | float = 0.0) ->
         moved = np.maximum(np.abs(high - here), np.abs(low - here))
         flat = np.all(moved[3:] == 0, axis=0) & np.isfinite(here)
         steps = STEPS[:, None, None]
-        reach = np.max(np.where(np.isfinite(moved), moved / steps, 0.0)[:4], axis=0)
+        mean = np.where(np.isfinite(moved), moved / steps, np.inf)
+        reach = np.nan_to_num(np.min(mean, axis=0), posinf=0.0)
         left, right, sides, kink = _sides(odd, even, noise)
     kink &= ~flat
-    value, error = np.where(flat, 0.0, value), np.where(flat, noise, error)
-    return Slopes(value, np.where(kink, sides, error), left, right, kink, reach)
+    # what is constant to the last digit may have a slope that moves less than that
+    unseen = noise / STEPS[np.argmax(np.cumprod((moved == 0)[::-1], axis=0)[::-1], axis=0)]
+    value, error = np.where(flat, 0.0, value), np.where(flat, unseen, error)
+    # values that change as much from step to step as over all steps are no smooth function here
+    heard = np.max(np.where(np.isfinite(moved), moved, 0.0), axis=(0, 1))
+    rough = (noise > 0.01 * heard) & (noise > 1e3 * np.finfo(float).eps * np.abs(here))
+    error = np.where(rough & ~flat, np.inf, error)
+    return Slopes(value, np.where(kink, sides, error), left, right, kink, reach, noise)
 
 
 def curvatures(high: Array, low: Array, here: Array) -> Slopes:
@@ -119,6 +127,7 @@ def curvatures(high: Array, low: Array, here: Array) -> Slopes:
         np.where(kink, np.inf, value),
         kink & ~flat,
         reach,
+        noise,
     )
 
 
@@ -169,7 +178,9 @@ def _extrapolated(part: Array, size: Array, noise: Array, power: int) -> tuple[A
             best, error = np.where(better, finer, best), np.where(better, gap, error)
             row.append(finer)
         above = row
-    return best, error
+    # a limit that the smallest steps contradict is that of coarser features
+    apart = np.abs(best - slope)
+    return best, np.where(apart > 10 * rounding + 3 * error, np.maximum(apart, error), error)
 
 
 def _sides(odd: Array, even: Array, noise: Array) -> tuple[Array, Array, Array, Flags]:
