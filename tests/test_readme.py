@@ -26,11 +26,19 @@ def test_python_blocks_run_in_their_order(capsys: pytest.CaptureFixture[str]) ->
     printed = capsys.readouterr().out
     assert "(1, 12)" in printed
     assert "(3, 12)" in printed
-    assert "wrong" not in printed
+    (report,) = blocks("text")
+    assert printed.startswith(report), "the README shows what the check prints"
+
+
+def test_the_rubric_loads_with_the_spec(tmp_path: Path) -> None:
+    spec, rubric = blocks("yaml")
+    path = tmp_path / "spec.yaml"
+    path.write_text(spec + rubric, "utf-8")
+    assert load(path).points == {"J/b": 2, "J/W": 3}
 
 
 def test_the_spec_loads_and_its_claims_are_right(tmp_path: Path) -> None:
-    (block,) = blocks("yaml")
+    block, _ = blocks("yaml")
     path = tmp_path / "spec.yaml"
     path.write_text(block, "utf-8")
     report = ge.check(load(path))
