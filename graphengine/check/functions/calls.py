@@ -40,6 +40,8 @@ class Called:
         try:
             with np.errstate(all="ignore"):
                 value = self.fun(given, *self.args)
+        except Raised:
+            raise
         except Exception as error:
             said = " ".join(str(error).split())[:200]
             named = type(error).__name__ + (f": {said}" if said else "")
@@ -160,7 +162,7 @@ def live(value: Any) -> tuple[NDArray[Any], ...]:
         return tuple(
             part for part in parts if isinstance(part, np.ndarray) and part.dtype != object
         )
-    return (value,) if isinstance(value, np.ndarray) else ()
+    return (np.asarray(value),) if isinstance(value, np.ndarray) else ()  # no np.matrix
 
 
 def point_of(x: Any) -> Array:

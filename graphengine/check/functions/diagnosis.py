@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from graphengine.check.functions.evidence import Evidence, Fit, factors, gathered
+from graphengine.check.functions.evidence import Evidence, Fit, factors, gathered, scaled
 from graphengine.check.functions.partial import (
     added,
     listed,
@@ -53,11 +53,10 @@ def diagnosed(subject: Subject, places: Sequence[Place]) -> list[Fit]:
 
 def _whole(evidence: Evidence) -> list[Fit]:
     """One factor for everything, or everything in another place."""
-    scales = []
+    scales, doubt = [], 0.0
     for point in evidence.points:
-        size = float(point.value @ point.value)
-        with np.errstate(all="ignore"):
-            scale = float(point.claimed @ point.value) / size if size else np.nan
+        scale, unsure = scaled(point.claimed, point.value, point.bar)
+        doubt = max(doubt, unsure) if np.isfinite(unsure) else doubt
         bars = max(1.0, abs(scale)) * point.bar if np.isfinite(scale) else point.bar
         known = np.any(np.abs(point.value) > 10 * point.bar)
         scales.append(
@@ -65,8 +64,8 @@ def _whole(evidence: Evidence) -> list[Fit]:
         )
     several = max(np.count_nonzero(point.value) for point in evidence.points) > 1
     if np.isfinite(scales).all() and (several or len(scales) > 1):
-        found = factors(evidence, scales, "everything is")
-        steady = np.allclose(scales, scales[0], rtol=1e-5, atol=0)
+        found = factors(evidence, scales, "everything is", doubt=doubt)
+        steady = np.allclose(scales, scales[0], rtol=max(1e-5, doubt), atol=0)
         if steady or several:
             fits = [(mistake,) for mistake in found]
             return [*fits, *_without_factor(transformed(evidence))]

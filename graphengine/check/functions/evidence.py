@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,7 @@ from graphengine.check.functions.subjects import Subject
 from graphengine.check.report import Mistake
 from graphengine.ops.base import Array
 
-__all__ = ["Evidence", "Fit", "Point", "close", "factors", "gathered"]
+__all__ = ["Evidence", "Fit", "Point", "close", "factors", "gathered", "scaled"]
 
 CLOSE = 1e-6
 """An explanation reproduces a claim when it is as near as this, or within the error bars."""
@@ -112,15 +113,27 @@ def _sizes(subject: Subject) -> Iterator[tuple[str, int]]:
 
 
 def factors(
-    evidence: Evidence, scales: Sequence[float], what: str, *, part: bool = False
+    evidence: Evidence,
+    scales: Sequence[float],
+    what: str,
+    *,
+    part: bool = False,
+    doubt: float = 0.0,
 ) -> list[Mistake]:
     """What a factor with these values at the points may be, the simplest first.
 
-    ``what`` is what it multiplies ("everything is"), ``part`` that this is not everything.
+    ``what`` is what it multiplies ("everything is"), ``part`` that this is not everything;
+    ``doubt`` is how well the factor is known.
     """
     found, mistake = np.asarray(scales, dtype=float), evidence.mistake
     if not np.isfinite(found).all() or np.any(found == 0):
         return []
+    if doubt > CLOSE:  # the nearest number with a meaning stands for those that may be it
+        simple = _simple(evidence)
+        near = simple[np.argmin(np.abs(simple / np.median(found) - 1))]
+        if np.all(np.abs(found / near - 1) <= doubt):
+            found = np.full(found.shape, near)
+            scales = list(found)
     constant = bool(np.all(np.abs(found / found[0] - 1) < CLOSE))
     made = []
     factor = named_factor(scales, ())
@@ -131,6 +144,30 @@ def factors(
     if factor is not None and not (made and _plain(factor.text)):
         made.insert(0, mistake("factor", f"{what} {factor.text} times the right one"))
     return made or list(_of_points(evidence, found, what))
+
+
+def scaled(claimed: Array, value: Array, bar: Array) -> tuple[float, float]:
+    """The factor that makes ``claimed`` of ``value``, and its relative error; not a number where
+    there is nothing to go by.
+    """
+    clear = (bar < _UNKNOWN) & np.isfinite(claimed) & np.isfinite(value)
+    claimed, value, bar = claimed[clear], value[clear], bar[clear]
+    with np.errstate(all="ignore"):
+        # what is known best counts most; typing and rounding limit how well that can be
+        weight = 1 / np.maximum(bar, CLOSE * np.maximum(np.abs(value), np.abs(claimed)) / 100)
+        weight = np.where(np.isfinite(weight), weight, 0.0)
+        seen = float(np.sum((value * weight) ** 2))
+        if not seen:
+            return math.nan, math.nan
+        return float(np.sum(claimed * value * weight**2)) / seen, 2 / math.sqrt(seen)
+
+
+def _simple(evidence: Evidence) -> Array:
+    """Numbers with a meaning, and their negatives."""
+    base = [2.0, 3.0, 4.0, 10.0, 100.0, 1000.0, math.log(2), math.log(10), math.pi / 180]
+    base += [float(size) for _, size in evidence.sizes] + [math.pi, 2 * math.pi]
+    known = np.array([1.0, *base, *(1 / one for one in base)])
+    return np.concatenate([known, -known])
 
 
 def _plain(text: str) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from graphengine.check.constants import named_factor
-from graphengine.check.functions.evidence import CLOSE, Evidence, Fit, Point, factors
+from graphengine.check.functions.evidence import CLOSE, Evidence, Fit, Point, factors, scaled
 from graphengine.ops.base import Array
 
 __all__ = ["added", "listed", "missing_or_extra", "scaled_by_place", "scaled_part"]
@@ -89,12 +89,13 @@ def _missing(evidence: Evidence, point: Point, gone: np.ndarray) -> tuple[str, s
 
 def scaled_part(evidence: Evidence) -> list[Fit]:
     """One factor for all wrong entries."""
-    scales = []
+    scales, doubt = [], 0.0
     for point in evidence.points:
-        scale = _common(point, point.wrong)
-        if scale is None:
+        found = _common(point, point.wrong)
+        if found is None:
             return []
-        scales.append(scale)
+        scales.append(found[0])
+        doubt = max(doubt, found[1])
     if len(scales) < 2 and named_factor(scales, ()) is None:
         return []
     point = evidence.points[0]
@@ -104,10 +105,10 @@ def scaled_part(evidence: Evidence) -> list[Fit]:
     if negative == signs and all(negative):
         part = "where x < 0, entries"
     one = point.wrong.sum() == 1
-    steady = bool(np.all(np.abs(np.array(scales) / scales[0] - 1) < CLOSE))
+    steady = bool(np.all(np.abs(np.array(scales) / scales[0] - 1) < max(CLOSE, doubt)))
     if one and not steady:  # one number can always be written as a factor
         return []
-    made = factors(evidence, scales, f"{part} {'is' if one else 'are'}", part=True)
+    made = factors(evidence, scales, f"{part} {'is' if one else 'are'}", part=True, doubt=doubt)
     return [(mistake,) for mistake in made]
 
 
@@ -117,17 +118,20 @@ def _columns(point: Point) -> set[int]:
     return set(point.cols[point.wrong]) - set(point.cols[~point.wrong & whole])
 
 
-def _common(point: Point, where: np.ndarray) -> float | None:
-    """The factor between the claim and the right entries there; None where there is none."""
+def _common(point: Point, where: np.ndarray) -> tuple[float, float] | None:
+    """The factor between the claim and the right entries there, and its relative error; None
+    where there is none.
+    """
     value = point.value[where]
-    size = float(value @ value)
-    if not size or not np.isfinite(point.claimed).all():
+    if not np.isfinite(point.claimed).all():
         return None
-    scale = float(point.claimed[where] @ value) / size
+    scale, doubt = scaled(point.claimed[where], value, point.bar[where])
+    if not np.isfinite(scale):
+        return None
     bars = max(1.0, abs(scale)) * point.bar
     seen = np.abs(value) > 10 * point.bar[where]
     fits = point.fits(scale * point.value, bars, where)
-    return scale if scale and seen.any() and fits else None
+    return (scale, doubt) if scale and seen.any() and fits else None
 
 
 def scaled_by_place(evidence: Evidence) -> list[Fit]:

@@ -71,7 +71,8 @@ class Subject:
     """A function and the claim about its derivative.
 
     ``values`` is what is differenced; ``second`` is set for a Hessian that is measured from
-    values alone, ``function`` for one whose gradient is given.
+    values alone, ``function`` for one whose gradient is given, ``stepped`` for one whose gradient
+    comes by complex step and is differenced.
     """
 
     spec: str
@@ -81,10 +82,11 @@ class Subject:
     second: bool = False
     function: Values | None = None
     symmetric: bool = False
+    stepped: bool = False
 
     def columns(self, x: Array, rng: np.random.Generator, method: Method) -> Columns:
         """The columns of the numeric Jacobian at x."""
-        return Columns(self.values, x, rng, method)
+        return Columns(self.values, x, rng, "differences" if self.stepped else method)
 
     def measure(
         self,
@@ -102,7 +104,7 @@ class Subject:
         ):
             return None, doubt
         columns = self.columns(x, rng, options.method)
-        if options.method == "complex step" and (doubt := columns.trouble()):
+        if columns.method == "complex step" and (doubt := columns.trouble()):
             return None, doubt
         made = measured(columns, claimed, options.tolerance, beside)
         doubt = ""
@@ -188,10 +190,14 @@ def hessian_subject(
             got=f"shape {values.shape}",
         )
     if method == "complex step":
-        stepped = Values(
-            Called(lambda x: stepped_gradient(values, x), (), "fun by complex step"), x
-        )
-        return Subject(_named(fun), form, stepped, claimed, symmetric=True)
+        gradient_of = Called(lambda x: stepped_gradient(values, x), (), "fun by complex step")
+        try:
+            stepped = Values(gradient_of, x)
+        except Raised as error:
+            raise CheckError(
+                "check_hessian", expected="a fun that takes complex arguments", got=str(error)
+            ) from error
+        return Subject(_named(fun), form, stepped, claimed, symmetric=True, stepped=True)
     return Subject(_named(fun), form, values, claimed, second=True)
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from graphengine.check.functions.evidence import Evidence, Fit, Point, close, factors
+from graphengine.check.functions.evidence import CLOSE, Evidence, Fit, Point, close, factors, scaled
 from graphengine.check.functions.grouping import Indices
 from graphengine.check.report import Mistake
 from graphengine.ops.base import Array
@@ -36,33 +36,36 @@ class Transform(NamedTuple):
 def transformed(evidence: Evidence) -> list[Fit]:
     """The transforms that make the claim of the right matrix, alone or with a common factor."""
     alone: list[Fit] = []
-    scaled: list[Fit] = []
+    times: list[Fit] = []
     for transform in _transforms(evidence):
-        scales = _scales(evidence, transform)
+        scales, doubt = _scales(evidence, transform)
         if not scales:
             continue
-        if np.all(np.abs(np.array(scales) - 1) < 1e-6):
+        if np.all(np.abs(np.array(scales) - 1) < max(CLOSE, doubt)):
             alone.append((transform.mistake,))
         else:
-            named = factors(evidence, scales, "what is there is")[:1]
-            scaled += [(transform.mistake, *named)] if named else []
-    fits = alone or scaled
+            named = factors(evidence, scales, "what is there is", doubt=doubt)[:1]
+            times += [(transform.mistake, *named)] if named else []
+    fits = alone or times
     cut = [fit for fit in fits if fit[0].kind == "diagonal_only"]
     return cut or fits  # where only the diagonal is left, so is one triangle of it
 
 
-def _scales(evidence: Evidence, transform: Transform) -> list[float]:
-    """The factor at each point with which the transform gives the claim; empty: it does not."""
-    scales = []
+def _scales(evidence: Evidence, transform: Transform) -> tuple[list[float], float]:
+    """The factor at each point with which the transform gives the claim (none: it does not), and
+    the largest relative error of one.
+    """
+    scales, doubt = [], 0.0
     for point in evidence.points:
-        scale = _scale(point, transform)
-        if scale is None:
-            return []
-        scales.append(scale)
-    return scales
+        found = _scale(point, transform)
+        if found is None:
+            return [], 0.0
+        scales.append(found[0])
+        doubt = max(doubt, found[1])
+    return scales, doubt
 
 
-def _scale(point: Point, transform: Transform) -> float | None:
+def _scale(point: Point, transform: Transform) -> tuple[float, float] | None:
     m, n = point.shape
     rows, cols, times = transform.move(point.rows, point.cols)
     keep = (times != 0) & (rows >= 0) & (rows < m) & (cols >= 0) & (cols < n)
@@ -81,13 +84,13 @@ def _scale(point: Point, transform: Transform) -> float | None:
     if transform.edges:
         bar[~reached] = _UNKNOWN
     clear = bar < _UNKNOWN
-    size = float(value[clear] @ value[clear])
-    if not size or not np.isfinite(claimed).all():
+    if not np.isfinite(claimed).all() or not np.any(np.abs(value[clear]) > bar[clear]):
         return None
-    scale = float(claimed[clear] @ value[clear]) / size
-    if scale == 0 or not np.any(np.abs(value[clear]) > bar[clear]):
+    scale, doubt = scaled(claimed, value, bar)
+    if not scale or not np.isfinite(scale):
         return None
-    return scale if close(claimed, scale * value, np.maximum(1.0, abs(scale)) * bar) else None
+    fits = close(claimed, scale * value, np.maximum(1.0, abs(scale)) * bar)
+    return (scale, doubt) if fits else None
 
 
 def _transforms(evidence: Evidence) -> Iterator[Transform]:
@@ -190,7 +193,7 @@ def _orders(evidence: Evidence) -> Iterator[Transform]:
         if count < 2:
             continue
         named = list(_named_orders(count))
-        if not any(_scales(evidence, _order(evidence, *one, axis, word)) for one in named):
+        if not any(_scales(evidence, _order(evidence, *one, axis, word))[0] for one in named):
             order = _matched(evidence, axis)
             if order is not None:
                 kind, says = "reordered", _described(order)
