@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from graphengine.check.backward import NOTHING, Flow, Given
 from graphengine.check.case import NEAR, Case, Matrices, close
-from graphengine.check.factors import factor_on_a_link
+from graphengine.check.factors import factor_of_all, factor_on_a_link
 from graphengine.check.leftovers import another_shape, multiple_of_the_variable, something_else
 from graphengine.check.mistakes import Mutant
 from graphengine.check.pairs import pairs
@@ -102,7 +102,7 @@ class _Question:
             found = factor_on_a_link(self.case, self.matrices, minus=False)
             found = found or multiple_of_the_variable(self.case, self.matrices)
             if found is None and self.several:
-                found = something_else(self.case, self.matrices)
+                found = factor_of_all(self.case, self.matrices)
         return None if found is None else Diagnosis(found, sure=self.several)
 
     def rearranged_and_one(self) -> Diagnosis | None:
@@ -112,7 +112,7 @@ class _Question:
             if inner:
                 told = [mistake for _, mistake in inner]
                 both = (form.mistake, _merged(told[0], told[1:]))
-                return Diagnosis(both, sure=inner[0][0] <= LIKELY)
+                return Diagnosis(both, sure=inner[0][0] < LIKELY - 1)
         return None
 
     def two(self) -> Diagnosis | None:
@@ -120,6 +120,10 @@ class _Question:
         if self.matrices is None:
             return None
         rank, fits = _two_mistakes(self.case, self.matrices)
+        if self.several and not (fits and rank < LIKELY):
+            other = something_else(self.case, self.matrices)
+            if other is not None:
+                return Diagnosis(other, tuple(fits[:MOST_SHOWN]))
         if not fits:
             return None
         sure = self.several and rank <= LIKELY

@@ -14,7 +14,7 @@ import numpy as np
 
 from graphengine.check.case import NEAR, Case, Matrices
 from graphengine.check.mistakes import penalty_name, regularisers
-from graphengine.check.mistakes.base import place_name
+from graphengine.check.mistakes.base import home, place_name
 from graphengine.check.report import Mistake
 from graphengine.check.trust import Place
 from graphengine.ops.base import Array
@@ -83,8 +83,20 @@ def something_else(case: Case, matrices: Matrices) -> tuple[Mistake, ...] | None
             case.agrees(j, matrix, _shaped(make(case.places[j]), matrix))
             for j, matrix in sorted(enumerate(matrices), key=lambda pair: pair[0] != k)
         ):
-            return (Mistake(kind, where, says),)
+            same = (
+                ()
+                if kind == "missing_jacobian"
+                else (("wrong_slope", f"{_user(place, wrt)}<-{wrt}"),)
+            )
+            return (Mistake(kind, where, says, same),)
     return None
+
+
+def _user(place: Place, wrt: str) -> str:
+    """The named node that uses ``wrt`` first."""
+    graph = place.graph
+    users = [home(graph[name]) for name in graph.dag.successors(wrt)]
+    return min(users, key=lambda node: node.number).name
 
 
 def another_shape(case: Case) -> tuple[Mistake, ...] | None:

@@ -80,8 +80,9 @@ def _forms(case: Case, *, fits: bool) -> Iterator[tuple[Mistake, Form]]:
             says = f"the rows stand in the order of the columns of {of.name} (vec by columns)"
             yield Mistake("kronecker_order", edge, says), _rows_by_columns
             says = "rows and columns stand in the order of columns (vec by columns)"
-            yield Mistake("kronecker_order", edge, says), _both_by_columns
-    if len([node for node in case.flow(0).inside if node.named]) == 1:
+            same = (("reordered", edge),)
+            yield Mistake("kronecker_order", edge, says, same), _both_by_columns
+    if of.size > 1 or len([node for node in case.flow(0).inside if node.named]) == 1:
         says = f"the sign of ∂{claim.of}/∂{claim.wrt} is wrong"
         yield Mistake("sign", edge, says), lambda array, of, wrt: -array
         for scale in (2.0, 0.5):
@@ -218,9 +219,11 @@ def _sums(of: Node, wrt: Node, got: Shape) -> Iterator[tuple[Mistake, Form]]:
     for count in range(1, len(got) + 1):
         for axes in combinations(range(len(got)), count):
             left = tuple(n for k, n in enumerate(got) if k not in axes)
-            if math.prod(left) == wrt.size and [n for n in left if n > 1] == [
-                n for n in wrt.shape if n > 1
-            ]:
+            if (
+                math.prod(got) > wrt.size
+                and math.prod(left) == wrt.size
+                and [n for n in left if n > 1] == [n for n in wrt.shape if n > 1]
+            ):
                 over = "axis" if count == 1 else "axes"
                 told = ", ".join(map(str, axes))
                 says = f"not added up over {over} {told}: {wrt.name} is broadcast, its shares add"

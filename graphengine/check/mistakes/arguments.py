@@ -8,10 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from graphengine.check.mistakes.base import Change, Link, Mutant, called, mistake
+from graphengine.check.mistakes.base import Change, Link, Mutant, called, mistake, with_factor
 from graphengine.errors import GraphEngineError
 from graphengine.graph import Node
 from graphengine.jacobian import Jacobian
+from graphengine.jacobian.terms import Factor
 from graphengine.ops.base import Array, Elementwise
 from graphengine.run import Run
 
@@ -62,6 +63,27 @@ def _kinds(given: Node | Array, stand_in: StandIn) -> list[str]:
         return ["wrong_argument"]
     kinds = ["wrong_argument", "missing_path"]
     return kinds if given.named else kinds[::-1]
+
+
+@mistake
+def own_factor(link: Link) -> Iterator[Mutant]:
+    """Row 46: of a product, the derivative by one factor is taken to be that factor itself."""
+    if link.op is None or link.op.name not in _BILINEAR or link.op.family == "arithmetic":
+        return
+    value = link.run.value(link.parent)
+    for k, part in enumerate(link.jacobian.terms):
+        labels = tuple(index.label for index in part.into.axes)
+        if len(part.factors) != 1 or len(set(labels)) < len(labels) or not labels:
+            continue
+        if any(index.at is not None for index in part.into.axes):
+            continue
+        own = Factor(value.reshape(part.into.view), labels)
+
+        def made(k: int = k, own: Factor = own) -> Jacobian:
+            return with_factor(link.jacobian, k, 0, own)
+
+        says = f"{link.parent.name} itself in place of the other factor at {link.told}"
+        yield link.mutant(("itself", k), "swapped_arguments", says, made, rank=3)
 
 
 @mistake
@@ -118,8 +140,19 @@ def _stand_ins(link: Link, given: Node | Array, shape: tuple[int, ...]) -> Itera
                 elif value.shape != shape:
                     value = np.broadcast_to(value, np.broadcast_shapes(value.shape, shape))
                 yield StandIn(called(node), value, rank, node)
-    if not isinstance(given, Node) or given.op is None:
-        return
+    if isinstance(given, Node) and given.op is not None:
+        yield from _altered(run, given)
+
+
+def _altered(run: Run, given: Node) -> Iterator[StandIn]:
+    """A computed argument with a sign changed, its slope, or computed from other values."""
+    assert given.op is not None
+    if given.op.name in {"add", "subtract"}:
+        a, b = (run.value(one) if isinstance(one, Node) else one for one in given.args)
+        other = a + b if given.op.name == "subtract" else a - b
+        told = [called(one) for one in given.args]
+        signed = (" + " if given.op.name == "subtract" else " - ").join(told)
+        yield StandIn(signed, other, 3)
     if given.op.family == "activations":
         value = run.value(given)
         yield StandIn(f"{given.name} (1 - {given.name})", value * (1 - value), 5)

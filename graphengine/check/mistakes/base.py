@@ -8,7 +8,7 @@ catalogue with its kind and the rows of evidence it answers; see :data:`LINKS` a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple, TypeAlias
 
@@ -18,6 +18,7 @@ import scipy.sparse as sp
 from graphengine.errors import GraphEngineError
 from graphengine.graph import Graph, Node
 from graphengine.jacobian import Jacobian
+from graphengine.jacobian.terms import Factor
 from graphengine.ops.base import Array, Op
 from graphengine.run import Run
 
@@ -36,6 +37,7 @@ __all__ = [
     "scaled",
     "sizes_of",
     "usable",
+    "with_factor",
 ]
 
 
@@ -213,6 +215,14 @@ def of_node(
 def sizes_of(graph: Graph) -> Iterator[int]:
     """The different sizes of axes of the graph's nodes, from 2 on."""
     return iter(sorted({size for node in graph.nodes for size in node.shape if size > 1}))
+
+
+def with_factor(jacobian: Jacobian, k: int, f: int, changed: Factor) -> Jacobian:
+    """A Jacobian with factor ``f`` of term ``k`` replaced."""
+    part = jacobian.terms[k]
+    factors = (*part.factors[:f], changed, *part.factors[f + 1 :])
+    terms = (*jacobian.terms[:k], replace(part, factors=factors), *jacobian.terms[k + 1 :])
+    return replace(jacobian, terms=terms)
 
 
 def usable(make: Callable[[], Jacobian]) -> Jacobian | None:

@@ -21,6 +21,7 @@ from graphengine.check.mistakes.base import (
     scaled,
     usable,
 )
+from graphengine.check.mistakes.layouts import blocks_exchanged
 from graphengine.check.mistakes.penalties import averages, penalty_name, regularisers
 from graphengine.check.reference import path
 from graphengine.graph import Node
@@ -72,7 +73,8 @@ class Catalogue:
             inner = [
                 arg for arg in child.args if isinstance(arg, Node) and not arg.named and arg.op
             ]
-            parents: set[Node] = set()
+            given = [arg for arg in child.args if isinstance(arg, Node)]
+            parents = {arg for arg in given if given.count(arg) > 1 and arg not in inner}
             while inner:
                 for arg in inner.pop().args:
                     if isinstance(arg, Node):
@@ -95,9 +97,11 @@ class Catalogue:
                 if link.parent in reached:
                     yield from self.at(link)
             yield from swapped(self.edges[node], reached)
+            yield from blocks_exchanged(self.edges[node], reached)
         if of.size > 1 and of.shape == wrt.shape:
             yield from self.at(Link(self.run, of, wrt, lambda: self.run.structured(of, wrt)))
         yield from self.constants(of, reached)
+        yield from self.only_one(reached)
         yield from self.penalties(of, inside)
         yield from self.weights(of, wrt, inside)
         yield from self.upstream(of, inside)
@@ -141,6 +145,24 @@ class Catalogue:
                 made = of_node(node, statistics, "all", "treated_as_constant", says, 3)
                 if made is not None:
                     yield made
+
+    def only_one(self, reached: Sequence[Node]) -> Iterator[Mutant]:
+        """Row 30: of a node that is used several times (a tied weight) one use counts alone."""
+        for node in reached:
+            links = [
+                link
+                for child in self._children(node)
+                if child in reached
+                for link in self.edges[child]
+                if link.parent is node
+            ]
+            if len(links) < 3:
+                continue
+            for k, kept in enumerate(links):
+                kind = "last_only" if k == len(links) - 1 else "missing_path"
+                says = f"of the {len(links)} uses of {node.name} only that in {kept.told} counts"
+                rest = [link for link in links if link is not kept]
+                yield of_node(node, rest, ("only", k), kind, says, 3)
 
     def penalties(self, of: Node, inside: Sequence[Node]) -> Iterator[Mutant]:
         """Rows 56, 57, 58, 60: the regulariser left out, or weighted by another number."""
@@ -223,8 +245,9 @@ class Catalogue:
                 mask = (self.run.gradient(node, of) > 0) * 1.0
                 return Jacobian.of(term("... <- ...", (mask, "...", "")), node.shape, node.shape)
 
-            yield link.mutant("upstream", "wrong_slope", says, made, rank=5)
-            yield link.mutant("upstream instead", "wrong_slope", says, instead, rank=5)
+            for kind in ("wrong_slope", "wrong_argument"):
+                yield link.mutant("upstream", kind, says, made, rank=5)
+                yield link.mutant("upstream instead", kind, says, instead, rank=5)
 
     def _weight(self, of: Node, wrt: Node) -> float | None:
         """The number that the penalties multiply ``wrt`` by, where their gradient is one."""

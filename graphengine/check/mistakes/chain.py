@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
-from graphengine.check.mistakes.base import Link, Mutant, drop, mistake
+import numpy as np
+
+from graphengine.check.mistakes.base import Link, Mutant, drop, mistake, with_factor
 from graphengine.jacobian import Jacobian, term
 from graphengine.jacobian.terms import Term
 
@@ -83,6 +86,20 @@ def one_term_of_a_jacobian(link: Link) -> Iterator[Mutant]:
                 return replace(link.jacobian, terms=changed)
 
             yield link.mutant(("term", k, scale), name, says, with_, rank=4)
+        for label, size in part.sizes.items():
+            says = f"the term {gone} of the Jacobian of {link.told} is a mean over {size}"
+
+            def mean(k: int = k, part: Term = part, size: int = size) -> Jacobian:
+                changed = (*terms[:k], part.scaled(1 / size), *terms[k + 1 :])
+                return replace(link.jacobian, terms=changed)
+
+            yield link.mutant(("mean", k, label), "mean_for_sum", says, mean, rank=4)
+        if len(part.factors) > 1:
+            for f, factor in enumerate(part.factors):
+                says = f"a factor of the term {gone} of the Jacobian of {link.told} is left out"
+                ones = factor._replace(array=np.ones(factor.array.shape))
+                made = partial(with_factor, link.jacobian, k, f, ones)
+                yield link.mutant(("ones", k, f), "wrong_slope", says, made, rank=4)
 
 
 def _one(link: Link, part: Term) -> str:

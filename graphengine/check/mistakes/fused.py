@@ -182,6 +182,18 @@ def margins(link: Link) -> Iterator[Mutant]:
         gradient = np.where(own > 0, np.sign(full), full)
         return Jacobian.of(term("... <- ...i", (gradient, "...i", "")), shape, scores.shape)
 
+    def of_rows(gradient: Array) -> Jacobian:
+        return Jacobian.of(term("... <- ...i", (gradient, "...i", "")), shape, scores.shape)
+
+    def softly() -> Jacobian:
+        return of_rows(softmax(scores) - own)
+
+    def margins_themselves() -> Jacobian:
+        return of_rows(np.maximum(margin, 0.0) * (1 - own))
+
+    def once() -> Jacobian:
+        return of_rows(np.where(margin > 0, 1.0, 0.0) * (1 - own) - own)
+
     first = link.told
     cases: tuple[tuple[str, str, Callable[[], Jacobian]], ...] = (
         ("one_sided_mask", "the share of the own class is missing", lambda: kept(1 - own)),
@@ -192,6 +204,9 @@ def margins(link: Link) -> Iterator[Mutant]:
         ("wrong_argument", "margins without delta", rows(margin - delta > 0)),
         ("wrong_argument", "scores in place of margins", rows(scores > 0)),
         ("wrong_argument", "margins without the own score", rows(scores + delta > 0)),
+        ("wrong_slope", "a softmax, less the own class", softly),
+        ("wrong_slope", "the margins themselves, not their masks", margins_themselves),
+        ("factor", "−1 for the own class, whatever the number of broken margins", once),
         ("one_sided_mask", "the margins that hold, not the broken ones", rows(margin < 0)),
     )
     for kind, told, make in cases:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import numpy as np
 
-from graphengine.check.mistakes.base import Link, Mutant, mistake
+from graphengine.check.mistakes.base import Change, Link, Mutant, mistake, with_factor
+from graphengine.graph import Node
 from graphengine.jacobian import Jacobian, term
 from graphengine.jacobian.terms import Factor, Term
+from graphengine.ops.base import Array, Op
 
 
 @mistake
@@ -24,7 +27,7 @@ def factor_left_out(link: Link) -> Iterator[Mutant]:
 
             def made(k: int = k, f: int = f, factor: Factor = factor) -> Jacobian:
                 ones = factor._replace(array=np.ones(factor.array.shape))
-                return _with_factor(link.jacobian, k, f, ones)
+                return with_factor(link.jacobian, k, f, ones)
 
             yield link.mutant(("ones", k, f), "missing_jacobian", says, made, rank=3)
 
@@ -42,7 +45,7 @@ def transposed(link: Link) -> Iterator[Mutant]:
                 says = f"{name} {told} in the Jacobian of {link.told}"
 
                 def made(k: int = k, f: int = f, changed: Factor = changed) -> Jacobian:
-                    return _with_factor(link.jacobian, k, f, changed)
+                    return with_factor(link.jacobian, k, f, changed)
 
                 yield link.mutant((told, k, f), kind, says, made, rank=rank)
 
@@ -66,13 +69,6 @@ def _rearranged(part: Term, factor: Factor) -> Iterator[tuple[str, Factor, str, 
         yield "sign", factor._replace(array=np.abs(array)), "without its signs", 5
     if array.ndim == 2 and array.shape[0] == array.shape[1]:
         yield "missing_jacobian", factor._replace(array=np.eye(array.shape[0])), "left out", 4
-
-
-def _with_factor(jacobian: Jacobian, k: int, f: int, changed: Factor) -> Jacobian:
-    part = jacobian.terms[k]
-    factors = (*part.factors[:f], changed, *part.factors[f + 1 :])
-    terms = (*jacobian.terms[:k], replace(part, factors=factors), *jacobian.terms[k + 1 :])
-    return replace(jacobian, terms=terms)
 
 
 @mistake
@@ -153,3 +149,62 @@ def repeated(link: Link) -> Iterator[Mutant]:
     says = f"the entries at {link.told} in another order (columns for rows)"
     made = Jacobian.rearrangement(tiled.reshape(link.out.shape), x.shape)
     yield link.mutant("order", "reordered", says, lambda: made, rank=3)
+
+
+@mistake
+def upstream_transposed(link: Link) -> Iterator[Mutant]:
+    """Row 13: the upstream gradient of a square matrix is taken transposed."""
+    shape = link.child.shape
+    if link.op is None or len(shape) != 2 or shape[0] != shape[1] or shape[0] < 2:
+        return
+    turned = Jacobian.rearrangement(np.arange(link.child.size).reshape(shape).T, shape)
+    says = f"the upstream gradient is taken transposed at {link.told}"
+    yield link.mutant("upstream", "transposed", says, lambda: turned.compose(link.jacobian), rank=3)
+
+
+@mistake
+def another_axis(link: Link) -> Iterator[Mutant]:
+    """Row 12: a function along one axis (a softmax) taken along another, or over everything."""
+    axis = getattr(link.op, "axis", None)
+    x = link.run.value(link.parent)
+    if link.op is None or link.op.family != "losses" or not isinstance(axis, int) or x.ndim < 2:
+        return
+    for other in range(x.ndim):
+        if other == axis % x.ndim:
+            continue
+        op: Op = replace(cast("Any", link.op), axis=other)
+        says = f"along axis {other} in place of axis {axis % x.ndim}, at {link.told}"
+        for name, out in (("value", op.value(x)), ("sum", link.out)):
+
+            def made(op: Op = op, out: Array = out) -> Jacobian:
+                return op.jacobian(0, out, [x])
+
+            for kind in ("reordered", "wrong_slope"):
+                yield link.mutant((name, other), kind, says, made, rank=3)
+    if link.op.name == "softmax":
+        p = link.out.ravel()
+        says = f"one softmax over all entries, at {link.told}"
+
+        def whole() -> Jacobian:
+            return Jacobian.of(np.diag(p) - np.outer(p, p), link.child.shape, link.parent.shape)
+
+        yield link.mutant("whole", "wrong_slope", says, whole, rank=4)
+
+
+def blocks_exchanged(links: Sequence[Link], reached: Sequence[Node]) -> Iterator[Mutant]:
+    """Row 16: the blocks of a concatenation in the opposite order."""
+    op = links[0].op if links else None
+    if op is None or op.name not in {"concatenate", "stack"}:
+        return
+    args = links[0].args[::-1]
+    out = op.value(*args)
+    changes = []
+    for link in links:
+        if link.parent in reached and link.place is not None:
+            place = len(args) - 1 - link.place
+            made = partial(op.jacobian, place, out, args)
+            changes.append(Change(link.child, link.parent, made, link.right))
+    says = f"the blocks of {links[0].told.partition(' <- ')[0]} in the opposite order"
+    where = links[0].where.partition("<-")[0]
+    key = (links[0].child.number, "blocks", None, "reordered")
+    yield Mutant(key, "reordered", where, says, 3, tuple(changes))

@@ -65,10 +65,11 @@ def penalty_name(node: Node, inside: Sequence[Node]) -> str:
 
 
 def averages(graph: Graph) -> Iterator[tuple[float, object]]:
-    """One over each size of the graph, and the axis whose size it is."""
+    """Each size of the graph and one over it, and the axis whose size it is."""
     seen: set[int] = set()
     for node in graph.nodes:
         for axis, size in enumerate(node.shape):
             if size > 1 and size not in seen:
                 seen.add(size)
                 yield 1 / size, (node.number, axis)
+                yield float(size), (node.number, axis, "times")

@@ -190,9 +190,7 @@ ROWS: dict[int, Row] = {
         ("unknown",),
         "a reduction of a right Jacobian after it was made; found, with the worst entry",
     ),
-    67: Row(
-        "the identity at the wrong offset", (), ("shifted",), "formulas have no such `eye`"
-    ),
+    67: Row("the identity at the wrong offset", (), ("shifted",), "formulas have no such `eye`"),
     # indices, geometry, procedure
     68: Row(
         "copies of a repeat added up in the wrong groups",

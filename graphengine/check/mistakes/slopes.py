@@ -196,6 +196,37 @@ def power_rule(link: Link) -> Iterator[Mutant]:
 
 
 @mistake
+def quadratic(link: Link) -> Iterator[Mutant]:
+    """Row 48 for a sum of squares: as if of a norm, not differentiated, averaged."""
+    x = link.run.value(link.parent)
+    if link.child.size != 1 or x.size < 2 or not np.any(x):
+        return
+    row = link.csr.toarray().reshape(x.shape)
+    scale = float(np.sum(row * x) / np.sum(x * x))
+    if scale == 0 or not np.allclose(row, scale * x, rtol=1e-9):
+        return
+    norm = float(np.sqrt(np.sum(x * x)))
+    half = scale / 2
+    cases: Mapping[str, tuple[str, Callable[[], Array]]] = {
+        "the absolute values": ("sign", lambda: scale * np.abs(x)),
+        "divided by the norm, as if of the norm": ("wrong_slope", lambda: half * x / norm),
+        "times the norm": ("wrong_slope", lambda: half * x * norm),
+        "the norm for every entry": ("missing_jacobian", lambda: scale * norm * np.ones(x.shape)),
+        "the squares, not differentiated": ("wrong_slope", lambda: half * x**2),
+        "the number 2 for every entry": ("missing_jacobian", lambda: scale * np.ones(x.shape)),
+        "the sign": ("wrong_slope", lambda: half * np.sign(x)),
+        "a mean in place of the sum": ("mean_for_sum", lambda: scale * x / x.size),
+    }
+    for name, (kind, gradient) in cases.items():
+        says = f"{name}, for the gradient of the sum of squares at {link.told}"
+
+        def made(gradient: Callable[[], Array] = gradient) -> Jacobian:
+            return Jacobian.of(gradient().reshape(1, -1), link.child.shape, link.parent.shape)
+
+        yield link.mutant(name, kind, says, made, rank=4)
+
+
+@mistake
 def learnt_slope(link: Link) -> Iterator[Mutant]:
     """A leaky ReLU: the slope of the negative side elsewhere, negated, or another number."""
     if link.op is None or link.op.name not in {"prelu", "leaky_relu"}:
