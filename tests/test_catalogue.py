@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import pytest
+
 from graphengine import catalogue
+from graphengine.check.mistakes.kinds import KINDS
 from graphengine.graph import KINDS
 from graphengine.ops import OPS
 
@@ -25,3 +28,18 @@ def test_filled_replaces_what_stands_in_a_block_and_nothing_else() -> None:
     assert made.endswith("<!-- end kinds -->\nafter\n")
     assert "old" not in made
     assert catalogue.filled(made) == made
+
+
+def test_blocks_that_run_checks_are_made_only_where_a_text_has_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(catalogue, "PAGE", {"mistakes": lambda: "made", "rows": pytest.fail})
+    text = "<!-- mistakes -->\nold\n<!-- end mistakes -->\n"
+    assert catalogue.filled(text) == "<!-- mistakes -->\nmade\n<!-- end mistakes -->\n"
+
+
+def test_an_example_is_told_by_running_it() -> None:
+    found = catalogue.examined(KINDS["shifted"].example)
+    assert found.verdict == "wrong"
+    again = catalogue.examined(KINDS["diagonal_only"].example)
+    assert again.mistakes[0].where == "p<-s"
