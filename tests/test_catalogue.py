@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from graphengine import catalogue
-from graphengine.check.mistakes.kinds import KINDS
+from graphengine.check.mistakes import kinds as mistakes
 from graphengine.graph import KINDS
 from graphengine.ops import OPS
 
@@ -39,7 +39,7 @@ def test_blocks_that_run_checks_are_made_only_where_a_text_has_them(
 
 
 def test_an_example_is_told_by_running_it() -> None:
-    found = catalogue.examined(KINDS["shifted"].example)
+    found = catalogue.examined(mistakes.KINDS["shifted"].example)
     assert found.verdict == "wrong"
-    again = catalogue.examined(KINDS["diagonal_only"].example)
+    again = catalogue.examined(mistakes.KINDS["diagonal_only"].example)
     assert again.mistakes[0].where == "p<-s"
