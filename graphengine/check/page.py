@@ -7,8 +7,6 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from graphengine.picture import svg
-
 if TYPE_CHECKING:
     from graphengine.check.report import ClaimResult, Report
 
@@ -48,6 +46,8 @@ def _row(claim: ClaimResult) -> str:
 
 def _picture(report: Report) -> str:
     """The graph with the node or edge of each mistake marked; nothing where there is none."""
+    from graphengine.picture import svg  # noqa: PLC0415 (for notebooks alone)
+
     graph = report.graph
     if graph is None:
         return ""
