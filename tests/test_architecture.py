@@ -31,7 +31,7 @@ LAYERS = [
     {"derivation"},
     {"files"},
     {"formula"},
-    {"run", "lecture"},
+    {"run", "lecture", "picture"},
     {"graph"},
     {"node"},
     {"ops"},
