@@ -27,7 +27,10 @@ class Row(NamedTuple):
 
 
 _NO_KINKS = "points on graphs keep away from kinks, ties and zeros"
-_NAN = "found as a value that is not finite; " + _NO_KINKS + ", so that it is not seen there"
+_NAN = (
+    f"found as a value that is not finite; {_NO_KINKS}, so that it is not seen there, and "
+    "`check_op` passes over examples where a rule is not finite"
+)
 
 ROWS: dict[int, Row] = {
     # scale and sign
