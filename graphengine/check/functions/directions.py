@@ -144,4 +144,5 @@ def _mistake(claim: str, pairs: Sequence[tuple[Array, Array, Array]]) -> Mistake
         return Mistake("unknown", claim, says)
     if factor.kind == "sign":
         return Mistake("sign", claim, "the sign is wrong: everything is −1 times the right one")
-    return Mistake(factor.kind, claim, f"everything is {factor.text} times the right one")
+    shown = f"−{factor.text}" if factor.minus else factor.text
+    return Mistake(factor.kind, claim, f"everything is {shown} times the right one")

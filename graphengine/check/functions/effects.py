@@ -28,8 +28,12 @@ class Watched:
         self.subject, self.x = subject, x
         self.first: Any = None
         self.repeated: Mistake | None = None
+        self.vector = np.random.default_rng(0).uniform(0.5, 1.0, x.size)
+        self.product: Array | None = None
         try:
             self.first = subject.claimed(x)
+            if isinstance(self.first, LinearOperator):
+                self.product = np.array(self.first @ self.vector)
             self.kept = _copies(self.first)
             self.repeated = self._repeated(*(_copies(subject.claimed(x)) for _ in range(2)))
         except Raised:
@@ -63,13 +67,10 @@ class Watched:
         """Whether the first result changes when the derivative is asked for somewhere else."""
         if np.array_equal(elsewhere, self.x):
             elsewhere = self.x + 0.01 * reach(self.x)
-        vector = np.random.default_rng(0).uniform(0.5, 1.0, self.x.size)
         try:
-            if isinstance(self.first, LinearOperator):
-                before = np.array(self.first @ vector)
-                self.subject.claimed(elsewhere)
-                return not same(before, np.array(self.first @ vector))
             self.subject.claimed(elsewhere)
+            if self.product is not None:
+                return not same(self.product, np.array(self.first @ self.vector))
         except Exception:  # noqa: BLE001 (the user's function may not be defined elsewhere)
             return False
         now = live(self.first)

@@ -30,7 +30,9 @@ Fit = tuple[Mistake, ...]
 
 @dataclass(frozen=True)
 class Point:
-    """One point: entries at ``rows`` and ``cols``, with what is claimed and measured there."""
+    """One point: entries at ``rows`` and ``cols``, with what is claimed and measured there; those
+    that are 0 in both are left out.
+    """
 
     x: Array
     here: Array
@@ -86,16 +88,18 @@ def gathered(subject: Subject, places: Sequence[Place]) -> Evidence:
         silent = (judged.kink | judged.hidden) & ~judged.wrong
         value = np.where(np.isfinite(found.value), found.value, 0.0)
         bar = np.where(silent | ~np.isfinite(judged.bar), _UNKNOWN, judged.bar)
+        value = np.where(silent, place.values, value)
+        said = (place.values != 0) | (np.abs(value) > bar) | (bar >= _UNKNOWN) | judged.wrong
         points.append(
             Point(
                 place.x,
                 subject.values(place.x),
-                found.rows,
-                found.cols,
-                place.values,
-                np.where(silent, place.values, value),
-                bar,
-                judged.wrong,
+                found.rows[said],
+                found.cols[said],
+                place.values[said],
+                value[said],
+                bar[said],
+                judged.wrong[said],
                 (subject.form.rows, subject.form.cols),
             )
         )
@@ -142,7 +146,8 @@ def factors(
     if constant:
         made = list(_of_sizes(evidence, float(found[0]), what, part=part))
     if factor is not None and not (made and _plain(factor.text)):
-        made.insert(0, mistake("factor", f"{what} {factor.text} times the right one"))
+        shown = f"−{factor.text}" if factor.minus else factor.text
+        made.insert(0, mistake("factor", f"{what} {shown} times the right one"))
     return made or list(_of_points(evidence, found, what))
 
 

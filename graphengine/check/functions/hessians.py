@@ -54,8 +54,12 @@ def asymmetry(found: Found, n: int, name: str) -> str:
     )
 
 
-def by_values(values: Values, x: Array, rng: np.random.Generator, form: Form) -> Measured:
+def by_values(
+    values: Values, x: Array, rng: np.random.Generator, form: Form, part: float = 1.0
+) -> Measured:
     """The Hessian by second differences along x[i], x[i] + x[j] and x[i] − x[j].
+
+    ``part`` makes all steps smaller.
 
     Raises :class:`TooLargeError` above :data:`SECOND_LIMIT` entries.
     """
@@ -67,7 +71,7 @@ def by_values(values: Values, x: Array, rng: np.random.Generator, form: Form) ->
             got=str(n),
             hint="give the gradient too: grad=...",
         )
-    step = reach(x) * rng.uniform(0.7, 1.4, n)
+    step = part * reach(x) * rng.uniform(0.7, 1.4, n)
     upper, lower = np.triu_indices(n, 1)
     ones = np.arange(n)
     alone = _second(values, x, step, ones, ones, 0.0)

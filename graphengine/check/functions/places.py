@@ -11,8 +11,8 @@ from graphengine.check.functions.calls import Raised
 from graphengine.check.functions.columns import Found
 from graphengine.check.functions.entries import Judged, judged
 from graphengine.check.functions.grouping import Indices
-from graphengine.check.functions.jacobians import claimed_at
 from graphengine.check.functions.matrices import Matrix, matrix_of, shape_mistake
+from graphengine.check.functions.steps import claimed_at
 from graphengine.check.functions.subjects import Options, Subject, finite
 from graphengine.check.functions.ties import Tie, ties
 from graphengine.check.report import Mistake, Verdict

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from graphengine.check.functions.calls import Called, Raised, Values
-from graphengine.check.functions.columns import Columns
+from graphengine.check.functions.columns import Columns, merged
+from graphengine.check.functions.entries import judged
 from graphengine.check.functions.grouping import Indices
 from graphengine.check.functions.hessians import (
     asymmetry,
@@ -19,11 +20,15 @@ from graphengine.check.functions.hessians import (
 )
 from graphengine.check.functions.jacobians import Measured, measured
 from graphengine.check.functions.matrices import Form, Matrix
+from graphengine.check.functions.steps import claimed_at
 from graphengine.check.reference import Method
 from graphengine.errors import CheckError
 from graphengine.ops.base import Array
 
 __all__ = ["Claimed", "Options", "Subject", "hessian_subject", "subject"]
+
+
+_FINER = 1e-2
 
 
 @dataclass(frozen=True)
@@ -98,7 +103,7 @@ class Subject:
     ) -> tuple[Measured | None, str]:
         """The numeric derivative at x, and why it cannot be relied on."""
         if self.second:
-            return by_values(self.values, x, rng, self.form), ""
+            return self._by_values(x, claimed, rng, options.tolerance), ""
         if self.function is not None and (
             doubt := gradient_belongs(self.function, self.values, x, rng)
         ):
@@ -111,6 +116,18 @@ class Subject:
         if self.symmetric:
             doubt = asymmetry(made.found, self.form.cols, self.values.name)
         return made, doubt
+
+    def _by_values(
+        self, x: Array, claimed: Matrix, rng: np.random.Generator, tolerance: float
+    ) -> Measured:
+        """The Hessian from values; with smaller steps too before anything is called wrong."""
+        made = by_values(self.values, x, rng, self.form)
+        stated, _ = claimed_at(claimed, made.found.rows, made.found.cols)
+        verdict = judged(stated, made.found, tolerance=tolerance, digits=claimed.digits)
+        if not verdict.wrong.any():
+            return made
+        finer = by_values(self.values, x, rng, self.form, _FINER)
+        return replace(made, found=merged(made.found, finer.found))
 
     @property
     def called(self) -> tuple[Called, ...]:
