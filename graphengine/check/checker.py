@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from graphengine.check.claims import TOLERANCE, order
-from graphengine.check.coverage import coverage
+from graphengine.check.coverage import Survey, telling
 from graphengine.check.judging import judge
 from graphengine.check.points import points as good_points
 from graphengine.check.report import ClaimResult, Coverage, Report
@@ -30,8 +30,10 @@ File: TypeAlias = str | os.PathLike[str]
 Pair: TypeAlias = tuple[str, str]
 MOST_KEPT = 8
 """Points are kept for so many different sets of claims."""
-EXTRA_POINTS = 2
-"""So many more points are drawn where known mistakes would not show at the first ones."""
+CANDIDATES = 12
+EXTRA_POINTS = 3
+"""Of so many candidates so many points are added where known mistakes would not show at the first
+ones: those at which nodes have signs that they had nowhere yet."""
 
 
 @dataclass(frozen=True)
@@ -123,12 +125,14 @@ class Checker:
             claims = sorted(key)
             for_points, for_more = np.random.default_rng(self._entropy).spawn(2)
             places = self._places(for_points, self.points, claims)
-            shown = {pair: coverage(places, *pair) for pair in claims}
+            surveys = {pair: Survey(*pair) for pair in claims}
+            shown = {pair: survey.at(places) for pair, survey in surveys.items()}
             if any(found.hidden for found in shown.values()):
-                more = [*places, *self._places(for_more, EXTRA_POINTS, claims)]
-                again = {pair: coverage(more, *pair) for pair in claims}
+                candidates = self._places(for_more, CANDIDATES, claims)
+                more = telling(places, candidates, EXTRA_POINTS)
+                again = {pair: survey.at(more) for pair, survey in surveys.items()}
                 if any(again[pair].visible > shown[pair].visible for pair in claims):
-                    places, shown = more, again
+                    places, shown = [*places, *more], again
             self._prepared[key] = _Prepared(places, shown)
             if len(self._prepared) > MOST_KEPT:
                 del self._prepared[next(iter(self._prepared))]  # the oldest

@@ -14,10 +14,17 @@ from dataclasses import replace
 from functools import cached_property
 from typing import NamedTuple
 
+import numpy as np
+
 from graphengine.check.backward import NOTHING, Flow, Given
 from graphengine.check.case import NEAR, Case, Matrices, close
 from graphengine.check.factors import factor_of_all, factor_on_a_link
-from graphengine.check.leftovers import another_shape, multiple_of_the_variable, something_else
+from graphengine.check.leftovers import (
+    another_shape,
+    multiple_of_the_variable,
+    nothing,
+    something_else,
+)
 from graphengine.check.mistakes import Mutant
 from graphengine.check.pairs import pairs
 from graphengine.check.rearranged import Rearranged, rearrangements
@@ -84,6 +91,8 @@ class _Question:
 
     def one(self) -> Diagnosis | None:
         """One known mistake, or a rearrangement, beside the reference or the author's values."""
+        if self.matrices is not None and not any(map(np.any, self.matrices)):
+            return Diagnosis((nothing(self.case),))
         for base in ((), *self.given):
             fits = [] if self.matrices is None else _one_mistake(self.case, self.matrices, base)
             found = [mistake for _, mistake in fits]

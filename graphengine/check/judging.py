@@ -25,6 +25,8 @@ HIDDEN = 1e-3
 TIGHT = 1e-11
 """A claim that is right to this where a constant has its own tiny value has the number in place of
 the constant's name, if it is wrong where the constant has another value."""
+MOST_SHARED = 1e-9
+"""Relative rounding seen in one entry that all entries of a claim are allowed."""
 MOST_GIVEN = 4
 """So many of the author's earlier wrong claims are tried in all combinations."""
 
@@ -185,7 +187,7 @@ class _Trial:
             if isinstance(moved, np.ndarray) and moved.shape == array.shape:
                 with np.errstate(invalid="ignore"):
                     noise = np.maximum(noise, np.abs(self._matrix(claim, k, moved) - exact))
-        noise = ROUNDING_FACTOR * np.where(np.isfinite(noise), noise, 0.0)
+        noise = ROUNDING_FACTOR * _shared(np.where(np.isfinite(noise), noise, 0.0), exact)
         size = np.max(np.abs(reference.matrix), initial=0.0)
         hidden = bool(np.max(noise, initial=0.0) > HIDDEN * size)
         return self._compare(claim, k, array, reference, noise), hidden
@@ -311,6 +313,16 @@ class _Trial:
                 if not right.trouble:
                     steps.append(Step(child, parent, matrices[k] - right.matrix))
         return Given(tuple(one.name for one, _ in chosen), fixed, tuple(steps))
+
+
+def _shared(noise: Array, claimed: Array) -> Array:
+    """Rounding that three runs saw in one entry may reach every other, up to a bound.
+
+    Rounding is discrete: in some entries all three happen to see none of it.
+    """
+    with np.errstate(all="ignore"):
+        worst = np.max(np.where(claimed != 0, noise / np.abs(claimed), 0.0), initial=0.0)
+    return np.maximum(noise, min(float(worst), MOST_SHARED) * np.abs(claimed))
 
 
 def _repeated(result: ClaimResult, told: Sequence[ClaimResult]) -> ClaimResult:

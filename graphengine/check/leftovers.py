@@ -19,7 +19,7 @@ from graphengine.check.report import Mistake
 from graphengine.check.trust import Place
 from graphengine.ops.base import Array
 
-__all__ = ["another_shape", "multiple_of_the_variable", "something_else"]
+__all__ = ["another_shape", "multiple_of_the_variable", "nothing", "something_else"]
 
 
 def multiple_of_the_variable(case: Case, matrices: Matrices) -> tuple[Mistake, ...] | None:
@@ -90,6 +90,16 @@ def something_else(case: Case, matrices: Matrices) -> tuple[Mistake, ...] | None
             )
             return (Mistake(kind, where, says, same),)
     return None
+
+
+def nothing(case: Case) -> Mistake:
+    """A claim of zeros."""
+    wrt = case.claim.wrt
+    user = _user(case.places[0], wrt)
+    edge = f"{user}<-{wrt}"
+    same = [(kind, at) for kind in ("treated_as_constant", "missing_path") for at in (edge, user)]
+    says = f"the derivative is not zero: {wrt} is treated as a constant"
+    return Mistake("treated_as_constant", wrt, says, tuple(same))
 
 
 def _user(place: Place, wrt: str) -> str:

@@ -139,6 +139,8 @@ class _Case:
         jacobian = self.op.jacobian(self.place, out, self.args)
         matrix = jacobian.toarray()
         margin, near = clearance(self.op, self.args)
+        if margin >= near and np.isfinite(out).all() and np.isnan(matrix).any():
+            self.inconsistent = "the rule gives NaN where the value is finite"
         if not (np.isfinite(out).all() and np.isfinite(matrix).all()):
             return
         self.inconsistent = _inconsistent(jacobian, matrix, self.rng)

@@ -23,7 +23,9 @@ _COLOURS: Mapping[str, str] = {
 def page(report: Report) -> str:
     """The report as HTML."""
     rows = "".join(map(_row, report.claims))
-    head = "".join(f"<th>{name}</th>" for name in ("claim", "verdict", "error", "what"))
+    head = "".join(
+        f'<th style="text-align:left">{name}</th>' for name in ("claim", "verdict", "error", "what")
+    )
     below = "<br>".join(map(html.escape, (report.made_with, *report.notes)))
     return (
         f"<div><p>{html.escape(report.summary)}</p>"
@@ -36,8 +38,8 @@ def _row(claim: ClaimResult) -> str:
     colour = _COLOURS["undecided" if claim.carried else claim.verdict]
     return (
         "<tr>"
-        f"<td><code>{html.escape(claim.claim)}</code></td>"
-        f'<td style="color:{colour}"><b>{html.escape(claim.standing)}</b></td>'
+        f'<td style="text-align:left"><code>{html.escape(claim.claim)}</code></td>'
+        f'<td style="color:{colour};text-align:left"><b>{html.escape(claim.standing)}</b></td>'
         f"<td>{short(claim.relative_error)}</td>"
         f'<td style="text-align:left">{html.escape(claim.told)}</td>'
         "</tr>"

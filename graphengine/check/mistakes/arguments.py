@@ -68,7 +68,7 @@ def _kinds(given: Node | Array, stand_in: StandIn) -> list[str]:
 @mistake
 def own_factor(link: Link) -> Iterator[Mutant]:
     """Row 46: of a product, the derivative by one factor is taken to be that factor itself."""
-    if link.op is None or link.op.name not in _BILINEAR or link.op.family == "arithmetic":
+    if link.op is None or link.op.name not in _BILINEAR - {"add", "subtract", "multiply"}:
         return
     value = link.run.value(link.parent)
     for k, part in enumerate(link.jacobian.terms):
@@ -157,6 +157,7 @@ def _altered(run: Run, given: Node) -> Iterator[StandIn]:
         value = run.value(given)
         yield StandIn(f"{given.name} (1 - {given.name})", value * (1 - value), 5)
         yield StandIn(f"1 - {given.name}²", 1 - value**2, 5)
+        yield StandIn(f"{given.name} > 0", (value > 0) * 1.0, 5)
     if not given.named:
         yield from _computed_again(run, given)
 

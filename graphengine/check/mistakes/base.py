@@ -18,7 +18,7 @@ import scipy.sparse as sp
 from graphengine.errors import GraphEngineError
 from graphengine.graph import Graph, Node
 from graphengine.jacobian import Jacobian
-from graphengine.jacobian.terms import Factor
+from graphengine.jacobian.terms import Factor, Term, key_of
 from graphengine.ops.base import Array, Op
 from graphengine.run import Run
 
@@ -28,6 +28,7 @@ __all__ = [
     "Link",
     "Mutant",
     "called",
+    "diagonal",
     "drop",
     "finite",
     "home",
@@ -55,7 +56,8 @@ class Mutant:
     """One mistake at one place.  ``key`` is the same at every point of one check.
 
     ``rank`` orders mutants with equal numbers: the smaller, the likelier it is what happened.
-    ``part`` tells apart mistakes that share a sentence; ``says`` is that sentence.
+    ``says`` is the sentence that tells it.  ``by_sign`` is set where it changes nothing while an
+    argument happens to have one sign.
     """
 
     key: tuple[object, ...]
@@ -64,6 +66,7 @@ class Mutant:
     says: str
     rank: int
     changes: tuple[Change, ...]
+    by_sign: bool = False
 
 
 class Link:
@@ -148,10 +151,12 @@ class Link:
         *,
         rank: int = 3,
         where: str = "",
+        by_sign: bool = False,
     ) -> Mutant:
         """A mutant that changes this link alone."""
         change = Change(self.child, self.parent, made, self.right)
-        return Mutant((*self.key, kind, name), kind, where or self.where, says, rank, (change,))
+        key = (*self.key, kind, name)
+        return Mutant(key, kind, where or self.where, says, rank, (change,), by_sign)
 
 
 Catalogued: TypeAlias = Callable[[Link], Iterable[Mutant]]
@@ -215,6 +220,14 @@ def of_node(
 def sizes_of(graph: Graph) -> Iterator[int]:
     """The different sizes of axes of the graph's nodes, from 2 on."""
     return iter(sorted({size for node in graph.nodes for size in node.shape if size > 1}))
+
+
+def diagonal(part: Term) -> bool:
+    """Whether a term's entries stand on the diagonal alone."""
+    return len(part.out.axes) == len(part.into.axes) and all(
+        a.label == b.label and key_of(a.at) == key_of(b.at)
+        for a, b in zip(part.out.axes, part.into.axes, strict=True)
+    )
 
 
 def with_factor(jacobian: Jacobian, k: int, f: int, changed: Factor) -> Jacobian:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property, partial
 
 import numpy as np
@@ -128,12 +129,13 @@ class Catalogue:
                 if link.parent is node
             ]
             reduces = node.op is not None and node.op.name in _STATISTICS
-            reduces = reduces and bool(node.shape)
+            children = [child for child in self._children(node) if child in reached]
+            reduces = reduces and any(child.size > node.size for child in children)
             statistics += links if reduces else []
             name = node.name if node.named else node.formula
             says = f"{name} is treated as a constant"
             made = of_node(
-                node, links, "constant", "treated_as_constant", says, 3 if reduces else 6
+                node, links, "constant", "treated_as_constant", says, 2 if reduces else 6
             )
             if made is not None and links:
                 yield made
@@ -142,7 +144,7 @@ class Catalogue:
             names = " and ".join(node.name if node.named else node.formula for node in nodes)
             says = f"{names} are treated as constants"
             for node in nodes:  # one for each name, with the same numbers
-                made = of_node(node, statistics, "all", "treated_as_constant", says, 3)
+                made = of_node(node, statistics, "all", "treated_as_constant", says, 2)
                 if made is not None:
                     yield made
 
@@ -162,7 +164,11 @@ class Catalogue:
                 kind = "last_only" if k == len(links) - 1 else "missing_path"
                 says = f"of the {len(links)} uses of {node.name} only that in {kept.told} counts"
                 rest = [link for link in links if link is not kept]
-                yield of_node(node, rest, ("only", k), kind, says, 3)
+                made = of_node(node, rest, ("only", k), kind, says, 3)
+                yield made
+                for j, link in enumerate(rest):  # the same numbers under the other names
+                    key = (*made.key, j)
+                    yield replace(made, key=key, kind="missing_path", where=link.where, rank=4)
 
     def penalties(self, of: Node, inside: Sequence[Node]) -> Iterator[Mutant]:
         """Rows 56, 57, 58, 60: the regulariser left out, or weighted by another number."""

@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from graphengine.check.mistakes.base import Link, Mutant, drop, mistake, with_factor
+from graphengine.check.mistakes.base import Link, Mutant, diagonal, drop, mistake, with_factor
 from graphengine.jacobian import Jacobian, term
 from graphengine.jacobian.terms import Term
 
@@ -65,19 +65,19 @@ def one_term_of_a_jacobian(link: Link) -> Iterator[Mutant]:
         return
     for k, part in enumerate(terms):
         rest = (*terms[:k], *terms[k + 1 :])
-        diagonal = len(rest) == 1 and rest[0].out.axes == rest[0].into.axes
-        kind = "diagonal_only" if diagonal else "missing_path"
+        left = len(rest) == 1 and diagonal(rest[0])
+        kind = "diagonal_only" if left else "missing_path"
         gone = _one(link, part)
         says = (
             f"only the diagonal: the term {gone} of the Jacobian of {link.told} is missing"
-            if diagonal
+            if left
             else f"the term {gone} of the Jacobian of {link.told} is missing"
         )
 
         def without(rest: tuple[Term, ...] = rest) -> Jacobian:
             return replace(link.jacobian, terms=rest)
 
-        yield link.mutant(("without", k), kind, says, without, rank=1 if diagonal else 3)
+        yield link.mutant(("without", k), kind, says, without, rank=1 if left else 3)
         for scale, name in ((-1.0, "sign"), (2.0, "factor")):
             says = f"the {name} of the term {gone} of the Jacobian of {link.told} is wrong"
 
@@ -114,19 +114,19 @@ def diagonal_only(link: Link) -> Iterator[Mutant]:
     """Row 53: only the diagonal of a full Jacobian; row 54: the diagonal applied once more."""
     if not link.alike or link.child.size < 2:
         return
-    if all(part.out.axes == part.into.axes for part in link.jacobian.terms):
+    if all(diagonal(part) for part in link.jacobian.terms):
         return
 
-    def diagonal() -> Jacobian:
+    def on_the_diagonal() -> Jacobian:
         shape = link.child.shape
         numbers = link.csr.diagonal().reshape(shape)
         return Jacobian.of(term("... <- ...", (numbers, "...", "")), shape, shape)
 
     says = f"only the diagonal of the Jacobian of {link.told}"
-    yield link.mutant("diagonal", "diagonal_only", says, diagonal, rank=2)
+    yield link.mutant("diagonal", "diagonal_only", says, on_the_diagonal, rank=2)
     says = f"the diagonal of the Jacobian of {link.told} is applied once more"
 
     def more() -> Jacobian:
-        return link.jacobian.compose(diagonal())
+        return link.jacobian.compose(on_the_diagonal())
 
     yield link.mutant("more", "double_counted", says, more, rank=4)

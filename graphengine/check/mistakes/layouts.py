@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from graphengine.check.mistakes.base import Change, Link, Mutant, mistake, with_factor
+from graphengine.check.mistakes.base import Change, Link, Mutant, diagonal, mistake, with_factor
 from graphengine.graph import Node
 from graphengine.jacobian import Jacobian, term
 from graphengine.jacobian.terms import Factor, Term
@@ -75,7 +75,7 @@ def _rearranged(part: Term, factor: Factor) -> Iterator[tuple[str, Factor, str, 
 def whole_transposed(link: Link) -> Iterator[Mutant]:
     """Rows 11, 13: the whole Jacobian of a step transposed."""
     if link.alike and 1 < link.child.size <= 400 and link.child.shape:
-        if all(p.out.axes == p.into.axes for p in link.jacobian.terms):
+        if all(diagonal(p) for p in link.jacobian.terms):
             return
         says = f"the Jacobian of {link.told} transposed"
         yield link.mutant("T", "transposed", says, lambda: link.jacobian.T, rank=3)

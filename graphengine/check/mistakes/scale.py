@@ -63,13 +63,11 @@ def fixed_factor(link: Link) -> Iterator[Mutant]:
     mean |= is_number and link.op.name == "multiply" and round(1 / float(value), 9) in counts
     if mean:
         missing = f"not averaged: the division by {round(max(scale, 1 / scale))} at {link.told} is"
-        yield link.mutant(
-            "mean", "not_averaged", f"{missing} missing", scaled(link, 1 / scale), rank=1
-        )
-        yield link.mutant(
-            "mean", "averaged_twice", f"{missing} done twice", scaled(link, scale), rank=1
-        )
-        return
+        for kind, told, factor in (
+            ("not_averaged", "missing", 1 / scale),
+            ("averaged_twice", "done twice", scale),
+        ):
+            yield link.mutant("mean", kind, f"{missing} {told}", scaled(link, factor), rank=1)
     says = f"the factor {name} is missing at {link.told}"
     yield link.mutant("out", "factor", says, scaled(link, 1 / scale), rank=1)
     says = f"the factor {name} is taken twice at {link.told}"

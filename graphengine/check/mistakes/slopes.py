@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from graphengine.check.mistakes.base import Link, Mutant, called, mistake
+from graphengine.check.mistakes.base import Link, Mutant, called, diagonal, mistake
 from graphengine.graph import Node
 from graphengine.jacobian import Jacobian, term
 from graphengine.ops import OPS
@@ -146,7 +146,7 @@ def _entrywise(link: Link) -> bool:
         return False
     if link.op is None:
         terms = link.jacobian.terms
-        return bool(terms) and all(part.out.axes == part.into.axes for part in terms)
+        return bool(terms) and all(diagonal(part) for part in terms)
     if link.op.name == "softmax":
         return True
     nodes = sum(isinstance(arg, Node) for arg in link.child.args)
@@ -175,7 +175,8 @@ def one_side(link: Link) -> Iterator[Mutant]:
             rule = term("... <- ...", (np.asarray(mask(), dtype=float), "...", ""))
             return link.jacobian.compose(Jacobian.of(rule, shape, shape))
 
-        yield link.mutant(name, kind, f"{told} at {link.told}", made, rank=5)
+        masks = name in {"sign", "above"}
+        yield link.mutant(name, kind, f"{told} at {link.told}", made, rank=5, by_sign=masks)
 
 
 @mistake
@@ -193,6 +194,48 @@ def power_rule(link: Link) -> Iterator[Mutant]:
     for name, slopes in cases.items():
         says = f"the power rule at {link.told}: {name}"
         yield link.mutant(name, "wrong_slope", says, _diagonal(link, slopes), rank=2)
+
+
+@mistake
+def slope_of_nothing(link: Link) -> Iterator[Mutant]:
+    """Row 39: the slope of an activation where the graph has none."""
+    if link.op is None or link.op.name not in {"add", "matmul", "matvec"} or not link.child.named:
+        return
+    out, shape = link.out, link.child.shape
+    cases: Mapping[str, Callable[[], Array]] = {
+        "a sigmoid": lambda: out * (1 - out),
+        "a tanh": lambda: 1 - out**2,
+        "a ReLU": lambda: out > 0,
+    }
+    for name, slopes in cases.items():
+
+        def made(slopes: Callable[[], Array] = slopes) -> Jacobian:
+            rule = term("... <- ...", (np.asarray(slopes(), dtype=float), "...", ""))
+            return Jacobian.of(rule, shape, shape).compose(link.jacobian)
+
+        says = f"the slope of {name} at {link.told}, where the graph has no activation"
+        yield link.mutant(("none", name), "wrong_slope", says, made, rank=5)
+
+
+@mistake
+def row_of_logarithms(link: Link) -> Iterator[Mutant]:
+    """Row 55: of a sum of logarithms, the derivative without the weights or not differentiated."""
+    x = link.run.value(link.parent)
+    if link.child.size != 1 or not link.child.named or x.size < 2 or np.any(x <= 0):
+        return
+    cases: Mapping[str, tuple[str, Callable[[], Array]]] = {
+        "−1/x for every entry": ("missing_jacobian", lambda: -1 / x),
+        "1/x for every entry": ("missing_jacobian", lambda: 1 / x),
+        "−log x, not differentiated": ("wrong_slope", lambda: -np.log(x)),
+        "log x, not differentiated": ("wrong_slope", lambda: np.log(x)),
+    }
+    for name, (kind, gradient) in cases.items():
+        says = f"{name}, for the derivative at {link.told}"
+
+        def made(gradient: Callable[[], Array] = gradient) -> Jacobian:
+            return Jacobian.of(gradient().reshape(1, -1), link.child.shape, link.parent.shape)
+
+        yield link.mutant(("row", name), kind, says, made, rank=5)
 
 
 @mistake
