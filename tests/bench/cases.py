@@ -88,6 +88,18 @@ def right(file: Path) -> Iterator[Case]:
             yield Case(file.stem, f"{claim} #{k}", {claim: str(form)}, _texts(read.get("let")))
 
 
+def right_together(file: Path) -> Iterator[Case]:
+    """The first forms of all claims as one derivation, then the second ones, and so on."""
+    forms: dict[str, list[str]] = {}
+    for case in right(file):
+        for claim, form in case.claims.items():
+            forms.setdefault(claim, []).append(form)
+    let = _texts(data(file).get("let"))
+    for k in range(max(map(len, forms.values()))):
+        claims = {claim: given[min(k, len(given) - 1)] for claim, given in forms.items()}
+        yield Case(file.stem, f"right {k}", claims, let)
+
+
 def wrong(file: Path) -> Iterator[Case]:
     read = data(file)
     for part in ("wrong", "pairs"):
