@@ -19,7 +19,7 @@ TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in SOURCES}
 
 LAYERS = [
     {"__main__"},
-    {"cli", "testing"},
+    {"cli", "pytest_plugin", "testing"},
     {"grading"},
     {"formats"},
     {"catalogue"},
