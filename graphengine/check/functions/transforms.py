@@ -16,6 +16,7 @@ __all__ = ["transformed"]
 
 _UNKNOWN = 1e300
 _MAX_ORDERS = 24
+_SAMPLE = 64
 
 Moved: TypeAlias = tuple[Indices, Indices, Array]
 """Where entries go (rows, cols), and what they are multiplied by (0: they are lost)."""
@@ -70,6 +71,8 @@ def _scale(point: Point, transform: Transform) -> tuple[float, float] | None:
     rows, cols, times = transform.move(point.rows, point.cols)
     keep = (times != 0) & (rows >= 0) & (rows < m) & (cols >= 0) & (cols < n)
     keys, own = rows[keep] * n + cols[keep], point.rows * n + point.cols
+    if not transform.edges and not _may_fit(point, keys, own, (times * point.value)[keep]):
+        return None
     places = np.union1d(keys, own)
     value, bar = np.zeros(places.size), np.zeros(places.size)
     reached = np.zeros(places.size, dtype=bool)
@@ -91,6 +94,26 @@ def _scale(point: Point, transform: Transform) -> tuple[float, float] | None:
         return None
     fits = close(claimed, scale * value, np.maximum(1.0, abs(scale)) * bar)
     return (scale, doubt) if fits else None
+
+
+def _may_fit(point: Point, keys: Indices, own: Indices, moved: Array) -> bool:
+    """Whether a few of the claim's entries are what the transform brings to their places: one
+    factor times it, or else the whole need not be compared.
+    """
+    if own.size <= 4 * _SAMPLE:
+        return True
+    shown = np.flatnonzero((point.claimed != 0) & (point.bar < _UNKNOWN))[:: own.size // _SAMPLE]
+    shown = shown[np.argsort(own[shown])]
+    wanted, value = own[shown], np.zeros(shown.size)
+    at = np.minimum(np.searchsorted(wanted, keys), max(wanted.size - 1, 0))
+    hit = wanted[at] == keys if wanted.size else np.zeros(keys.size, dtype=bool)
+    np.add.at(value, at[hit], moved[hit])
+    # the bars of the sample's sources are not known here: those of the right matrix as a whole
+    bar = np.full(shown.size, np.max(point.bar, where=point.bar < _UNKNOWN, initial=0.0))
+    scale, _ = scaled(point.claimed[shown], value, bar)
+    if not np.isfinite(scale):
+        return not np.any(point.claimed[shown])
+    return close(point.claimed[shown], scale * value, max(1.0, abs(scale)) * bar)
 
 
 def _transforms(evidence: Evidence) -> Iterator[Transform]:
