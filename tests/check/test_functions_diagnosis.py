@@ -64,7 +64,7 @@ GRADIENTS: list[tuple[str, Callable[[Array, Array], Array], str]] = [
     ("factor", lambda g, x: g * np.arange(1, 7), "each entry is (j + 1) times"),
     ("factor", lambda g, x: g / x, "each entry is 1/x[j] times"),
     ("factor", lambda g, x: g * np.exp(x), "each entry is exp(x[j]) times"),
-    ("sign", lambda g, x: np.where(x < 0, -g, g), "where x < 0"),
+    ("sign", lambda g, x: np.where(x < 0, -g, g), "what belongs to x < 0 is −1 times"),
     ("sign", lambda g, x: np.where(only(3), -g, g), "entry [3] is −1 times"),
     ("sign", lambda g, x: np.where(only(2, 3, 4), -g, g), "entries 2 to 4"),
     ("factor", lambda g, x: np.where(only(3, 4, 5), 2 * g, g), "entries 3 to 5 are 2 times"),

@@ -103,12 +103,18 @@ def scaled_part(evidence: Evidence) -> list[Fit]:
     negative = [_columns(one) for one in evidence.points]
     signs = [set(one.cols[(one.x < 0)[one.cols]]) for one in evidence.points]
     if negative == signs and all(negative):
-        part = "where x < 0, entries"
+        part = "what belongs to x < 0"
     one = point.wrong.sum() == 1
     steady = bool(np.all(np.abs(np.array(scales) / scales[0] - 1) < max(CLOSE, doubt)))
     if one and not steady:  # one number can always be written as a factor
         return []
-    made = factors(evidence, scales, f"{part} {'is' if one else 'are'}", part=True, doubt=doubt)
+    made = factors(
+        evidence,
+        scales,
+        f"{part} {'is' if one or 'x < 0' in part else 'are'}",
+        part=True,
+        doubt=doubt,
+    )
     return [(mistake,) for mistake in made]
 
 
