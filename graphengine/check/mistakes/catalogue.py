@@ -129,8 +129,7 @@ class Catalogue:
                 if link.parent is node
             ]
             reduces = node.op is not None and node.op.name in _STATISTICS
-            children = [child for child in self._children(node) if child in reached]
-            reduces = reduces and any(child.size > node.size for child in children)
+            reduces = reduces and self._is_broadcast(node, reached)
             statistics += links if reduces else []
             name = node.name if node.named else node.formula
             says = f"{name} is treated as a constant"
@@ -275,6 +274,17 @@ class Catalogue:
         nothing = Jacobian.zero(of.shape, wrt.shape)
         change = Change(of, wrt, lambda: made, lambda: nothing)
         return Mutant((of.number, wrt.number, kind, name), kind, where, says, 1, (change,))
+
+    def _is_broadcast(self, node: Node, reached: Sequence[Node]) -> bool:
+        """Whether a node, or what is made of it entry by entry, is used by a larger one."""
+        left = [node]
+        while left:
+            for child in self._children(left.pop()):
+                if child in reached and child.size > node.size:
+                    return True
+                if child in reached and child.size == node.size:
+                    left.append(child)
+        return False
 
     def _children(self, node: Node) -> list[Node]:
         graph = self.run.graph
