@@ -76,7 +76,8 @@ class Flow:
         """What the derivative condenses to."""
         found = self.bars.get(self.wrt)
         size = self.columns.shape[1]
-        return np.zeros(size) if found is None else np.asarray((found @ self.columns).reshape(-1))
+        with np.errstate(all="ignore"):  # a derivative may be infinite
+            return np.zeros(size) if found is None else np.asarray(found @ self.columns).reshape(-1)
 
     @cached_property
     def effects(self) -> list[tuple[Mutant, Array]]:

@@ -62,6 +62,8 @@ def named_factor(scales: Sequence[float], runs: Sequence[Run]) -> Factor | None:
     if _same(found, -np.ones(len(found))):
         return Factor("sign", "-1")
     constant = _same(found, np.full(len(found), found[0]))
+    if _same(found, np.ones(len(found))):  # no size and no node: a number that is off
+        return Factor("factor", f"{found[0]:.9g}") if len(found) > 1 else None
     if constant:
         for text, value in _KNOWN.items():
             if abs(abs(found[0]) / value - 1) < CLOSE:

@@ -38,6 +38,8 @@ class Survey:
             if self._visible and not self._hidden and not self._idle:
                 break
             flow = place.flow(self.of, self.wrt)
+            if not np.isfinite(flow.value).all():
+                continue
             size = VISIBLE * float(np.max(np.abs(flow.value), initial=0.0))
             for mutant, effect in self._still_hidden(flow):
                 if np.max(np.abs(effect), initial=0.0) > size:

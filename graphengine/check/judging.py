@@ -320,9 +320,10 @@ def _shared(noise: Array, claimed: Array) -> Array:
 
     Rounding is discrete: in some entries all three happen to see none of it.
     """
+    sizes = np.where(np.isfinite(claimed), np.abs(claimed), 0.0)
     with np.errstate(all="ignore"):
-        worst = np.max(np.where(claimed != 0, noise / np.abs(claimed), 0.0), initial=0.0)
-    return np.maximum(noise, min(float(worst), MOST_SHARED) * np.abs(claimed))
+        worst = np.max(np.where(sizes != 0, noise / sizes, 0.0), initial=0.0)
+    return np.maximum(noise, min(float(worst), MOST_SHARED) * sizes)
 
 
 def _repeated(result: ClaimResult, told: Sequence[ClaimResult]) -> ClaimResult:
