@@ -65,9 +65,9 @@ def named_factor(scales: Sequence[float], runs: Sequence[Run]) -> Factor | None:
     if _same(found, np.ones(len(found))):  # no size and no node: a number that is off
         return Factor("factor", f"{found[0]:.9g}") if len(found) > 1 else None
     if constant:
-        for text, value in _KNOWN.items():
-            if abs(abs(found[0]) / value - 1) < CLOSE:
-                return Factor("factor", text, bool(found[0] < 0))
+        known = [text for text, value in _KNOWN.items() if abs(abs(found[0]) / value - 1) < CLOSE]
+        if known:
+            return Factor("factor", known[0], bool(found[0] < 0))
     for factor, values in _of_graph(runs):
         if _same(found, values):
             return factor

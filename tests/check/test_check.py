@@ -6,13 +6,15 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import graphengine as ge
-from graphengine.check import check
+from graphengine.check import Checker, check
+from graphengine.check.checker import EXTRA_POINTS
 from graphengine.derivation import Derivation, FormulaDerivation, Found, Point
 from graphengine.errors import CheckError, GraphEngineError, SpecError
 from graphengine.ops.base import Array
@@ -89,17 +91,19 @@ def test_equal_seeds_give_equal_reports() -> None:
     assert str(one) == str(other)
     assert one["J/W"].worst != third["J/W"].worst
     assert (one.seed, third.seed) == (3, 4)
-    generator = check(SOFTMAX, claims, seed=np.random.default_rng(3))
-    assert generator.seed is None
-    assert generator.claims == one.claims
+    first, again = (check(SOFTMAX, claims, seed=np.random.default_rng(3)) for _ in range(2))
+    assert first.seed is None
+    assert first.claims == again.claims
+    assert first["J/W"].verdict == "wrong"
 
 
 def test_the_number_of_points_and_the_sizes_are_the_callers() -> None:
     claims = {"p/s": "diag(p) - outer(p, p)"}
-    assert len(check(SOFTMAX, claims, points=1).points) == 1
-    assert len(check(SOFTMAX, claims, points=9).points) == 9
+    one = check(SOFTMAX, claims, points=1)
+    assert 1 <= len(one.points) <= 1 + EXTRA_POINTS  # more where a mistake would hide
+    assert 9 <= len(check(SOFTMAX, claims, points=9).points) <= 9 + EXTRA_POINTS
     fixed = check(SOFTMAX, claims, points=3, vary_sizes=False)
-    assert fixed.points == ({"C": 3, "d": 4},) * 3
+    assert set(map(str, fixed.points)) == {str({"C": 3, "d": 4})}
 
 
 def test_a_claim_that_holds_at_the_specs_own_sizes_alone_is_not_right() -> None:
@@ -130,7 +134,8 @@ def test_json_reads_back() -> None:
     assert found == report.to_dict()
     assert [claim["verdict"] for claim in found["claims"]] == ["wrong", "wrong", "right"]
     assert found["claims"][0]["relative_error"] == "inf"
-    assert found["claims"][1]["mistakes"][0]["kind"] == "shape"
+    assert found["claims"][1]["mistakes"][0]["kind"] == "jacobian_transposed"
+    assert found["coverage"]["visible"] <= found["coverage"]["total"]
 
 
 # --- refusals -----------------------------------------------------------------------------------
@@ -207,23 +212,20 @@ class Changed(Derivation):
                 return array + 1e-3 * np.max(np.abs(array), initial=0.0)
 
 
-CHOSEN = (
-    "softmax_regression",
-    "iris",
-    "gp_latent_variable",
-    "relu_svm_net",
-    "network_cross_entropy",
-    "maxout",
-    "hessian_logsumexp",
-)
+CHOSEN = ("softmax_regression", "iris", "relu_svm_net", "maxout", "hessian_logsumexp")
+
+
+@cache
+def checker(name: str) -> Checker:
+    return Checker(SPECS / f"{name}.yaml", points=2)
 
 
 @pytest.mark.parametrize("how", ["sign", "factor", "one entry", "offset"])
 @pytest.mark.parametrize("name", CHOSEN)
 def test_every_changed_claim_of_a_spec_is_wrong(name: str, how: str) -> None:
-    spec = load(SPECS / f"{name}.yaml")
-    assert spec.derivation is not None
-    report = check(spec, Changed(spec.derivation, how), points=2)
+    derivation = checker(name).source.derivation  # type: ignore[union-attr]  # a spec
+    assert derivation is not None
+    report = checker(name).check(Changed(derivation, how))
     for claim in report.claims:
         zero = claim.worst is not None and claim.worst.reference == claim.worst.claimed == 0
         assert claim.verdict == "wrong" or zero, (claim.claim, claim.what)

@@ -75,7 +75,8 @@ def test_other_shapes_are_none_of_it(got: Shape, of: Shape, wrt: Shape, layout: 
 
 def test_a_shape_mistake_says_what_was_expected_and_whether_it_is_transposed() -> None:
     mistake = shape_mistake("J/W", (4, 3), (), (3, 4), "numerator")
-    assert (mistake.kind, mistake.where) == ("shape", "J/W")
+    assert (mistake.kind, mistake.where) == ("shape", "W")
+    assert shape_mistake("z/x", (4, 3), (3,), (4,), "numerator").where == "z<-x"
     assert mistake.says == (
         "the shape is (4, 3), expected (3, 4) (or (12,), (1, 12)): exactly the transposed one"
     )

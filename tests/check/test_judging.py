@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
 import pytest
 
 import graphengine as ge
-from graphengine.check import ClaimResult, Report, check, judging, trust
+from graphengine.check import Checker, ClaimResult, Report, check, judging, trust
 from graphengine.check.claims import TOLERANCE
 from graphengine.check.reference import Along
 from graphengine.derivation import Found, Point
@@ -64,31 +65,45 @@ RIGHT: dict[str, list[Formula]] = {
     "J/y": [lambda v: -v.c * v.p / (v.y @ v.p)],
     "r/x": [lambda v: np.zeros(4)],
 }
-WRONG: dict[str, list[Formula]] = {
+WRONG: dict[str, list[tuple[str, Formula]]] = {
     "J/W": [
-        lambda v: v.c * np.outer(v.p - v.y, v.x),  # the regulariser's path is missing
-        lambda v: v.c * (np.outer(v.p - v.y, v.x) + v.lam * v.W),  # a factor
-        lambda v: v.c * (np.outer(v.y - v.p, v.x) + 2 * v.lam * v.W),  # a sign
-        lambda v: v.c * (np.outer(v.p, v.x) + 2 * v.lam * v.W),
-        lambda v: v.c * 1e-3 + v.c * (np.outer(v.p - v.y, v.x) + 2 * v.lam * v.W),
-        lambda v: v.c * (np.outer(v.p - v.y, v.x) + 2 * v.lam * v.W) * (1 + 1e-6),
-        lambda v: np.zeros((3, 4)),
+        ("missing_regulariser", lambda v: v.c * np.outer(v.p - v.y, v.x)),
+        ("regulariser_scale", lambda v: v.c * (np.outer(v.p - v.y, v.x) + v.lam * v.W)),
+        ("sign", lambda v: v.c * (np.outer(v.y - v.p, v.x) + 2 * v.lam * v.W)),
+        ("missing_path", lambda v: v.c * (np.outer(v.p, v.x) + 2 * v.lam * v.W)),
+        (
+            "unknown",
+            lambda v: v.c * 1e-3 + v.c * (np.outer(v.p - v.y, v.x) + 2 * v.lam * v.W),
+        ),
+        (
+            "factor",
+            lambda v: v.c * (np.outer(v.p - v.y, v.x) + 2 * v.lam * v.W) * (1 + 1e-6),
+        ),
+        ("treated_as_constant", lambda v: np.zeros((3, 4))),
     ],
     "J/b": [
-        lambda v: v.c * (v.y - v.p),
-        lambda v: v.c * (v.p - v.y) * v.p * (1 - v.p),
-        lambda v: v.c * -v.y / v.p,
-        lambda v: np.full(3, np.nan),
-        lambda v: v.c * (v.p - v.y) + 2 * v.c * v.lam * v.b,
+        ("sign", lambda v: v.c * (v.y - v.p)),
+        ("double_counted", lambda v: v.c * (v.p - v.y) * v.p * (1 - v.p)),
+        ("missing_jacobian", lambda v: v.c * -v.y / v.p),
+        ("", lambda v: np.full(3, np.nan)),
+        ("regularised_bias", lambda v: v.c * (v.p - v.y) + 2 * v.c * v.lam * v.b),
     ],
     "p/s": [
-        lambda v: np.diag(v.p * (1 - v.p)),
-        lambda v: np.diag(v.p),
-        lambda v: np.outer(v.p, v.p) - np.diag(v.p),
+        ("diagonal_only", lambda v: np.diag(v.p * (1 - v.p))),
+        ("diagonal_only", lambda v: np.diag(v.p)),
+        ("sign", lambda v: np.outer(v.p, v.p) - np.diag(v.p)),
     ],
-    "z/W": [lambda v: np.kron(v.x, np.eye(3)), lambda v: np.kron(np.eye(3), v.x[::-1])],
-    "r/x": [lambda v: np.full(4, 1e-30)],
+    "z/W": [
+        ("kronecker_order", lambda v: np.kron(v.x, np.eye(3))),
+        ("reordered", lambda v: np.kron(np.eye(3), v.x[::-1])),
+    ],
+    "r/x": [("unknown", lambda v: np.full(4, 1e-30))],
 }
+
+
+@cache
+def softmax(scale: float) -> Checker:
+    return Checker(softmax_regression(scale=scale))
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -98,25 +113,32 @@ WRONG: dict[str, list[Formula]] = {
 def test_right_claims_are_right_in_every_form_and_at_every_scale(
     name: str, formula: Formula, scale: float
 ) -> None:
-    result = one(softmax_regression(scale=scale), name, formula)
+    result = softmax(scale).check(ByFunctions({name: formula}))[name]
     assert result.verdict == "right", result
     assert result.relative_error is not None
     assert result.relative_error < 1e-10
-    assert result.points == 5
+    assert result.points >= 5
     assert result.what == ""
 
 
 @pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize(
-    ("name", "formula"), [(name, formula) for name, forms in WRONG.items() for formula in forms]
+    ("name", "kind", "formula"),
+    [(name, kind, formula) for name, forms in WRONG.items() for kind, formula in forms],
 )
-def test_wrong_claims_are_wrong_at_every_scale(name: str, formula: Formula, scale: float) -> None:
-    result = one(softmax_regression(scale=scale), name, formula)
+def test_wrong_claims_are_wrong_and_explained_at_every_scale(
+    name: str, kind: str, formula: Formula, scale: float
+) -> None:
+    result = softmax(scale).check(ByFunctions({name: formula}))[name]
     assert result.verdict == "wrong", result
     assert result.relative_error is not None
     assert result.relative_error > TOLERANCE
     assert result.worst is not None
-    assert "claimed" in result.what
+    assert [mistake.kind for mistake in result.mistakes] == ([kind] if kind else [])
+    assert result.what
+    if kind in {"", "unknown"}:
+        assert "claimed" in result.what
+        assert not result.certain
 
 
 def test_a_wrong_gradient_of_size_1e_minus_7_is_wrong() -> None:
@@ -167,7 +189,7 @@ def test_a_right_claim_through_a_residual_that_nearly_vanishes_is_right() -> Non
 
     gap = 1e-16 / 1e-10
     assert TOLERANCE > 1e-10
-    for seed in range(5):
+    for seed in range(3):
         assert one(g, "J/e", other_order, seed=seed).verdict == "right"
         assert one(g, "J/e", lambda v: -other_order(v), seed=seed).verdict == "wrong"
     assert gap > TOLERANCE  # without the measurement a right claim would be beyond the tolerance
@@ -270,11 +292,17 @@ def test_sabotage_a_tolerance_of_its_own_accord_hides_mistakes() -> None:
 
 
 def test_a_wrong_shape_is_wrong_with_a_mistake_that_says_so() -> None:
-    result = one(least_squares(), "J/W", lambda v: -np.outer(v.x, v.e))
+    result = one(least_squares(), "J/W", lambda v: np.outer(v.x, v.e)[:, :2])
     assert result.verdict == "wrong"
     assert result.relative_error is None
-    assert [mistake.kind for mistake in result.mistakes] == ["shape"]
-    assert "exactly the transposed one" in result.what
+    assert [(mistake.kind, mistake.where) for mistake in result.mistakes] == [("shape", "W")]
+    assert result.what == "the shape is (4, 2), expected (3, 4) (or (12,), (1, 12))"
+
+
+def test_right_numbers_in_a_wrong_shape_are_told_as_such() -> None:
+    result = one(least_squares(), "J/W", lambda v: -np.outer(v.x, v.e))
+    assert (result.verdict, result.relative_error) == ("wrong", None)
+    assert [(mistake.kind, mistake.where) for mistake in result.mistakes] == [("transposed", "W")]
 
 
 def test_denominator_layout() -> None:
@@ -444,7 +472,7 @@ def test_a_wrong_rule_makes_claims_undecided_never_wrong(
         "l/p": lambda v: 3 * -v.y / v.p,  # wrong
         "z/W": lambda v: np.kron(np.eye(3), v.x),
     }
-    found = verdicts(check(softmax_regression(), ByFunctions(claims)))
+    found = verdicts(check(softmax_regression(), ByFunctions(claims), points=2))
     assert found.pop("J/x") == "wrong"  # a shape needs no reference
     through = {
         "softmax": {"J/W", "J/s", "p/s"},
@@ -589,7 +617,7 @@ def test_right_claims_are_evaluated_once_at_each_point_and_wrong_ones_at_few_mor
     assert wrong.evaluated == 5  # a shape
     sign = ByFunctions({"J/e": lambda v: -v.e, "J/y": lambda v: -v.e, "J/x": lambda v: v.e @ v.W})
     assert set(verdicts(check(g, sign)).values()) == {"wrong"}
-    assert sign.evaluated == 5 * (1 + trust.ROUNDED_RUNS)
+    assert sign.evaluated == 5 + trust.ROUNDED_RUNS  # at the one point that is wrong
 
 
 def test_the_worst_entry_does_not_depend_on_the_other_claims() -> None:
@@ -610,4 +638,4 @@ def test_a_claim_that_fails_where_rounding_is_measured_is_still_judged() -> None
 
     derivation = Once({"J/e": lambda v: 2 * v.e})
     assert check(least_squares(), derivation)["J/e"].verdict == "wrong"
-    assert derivation.evaluated == 5 * (1 + trust.ROUNDED_RUNS)
+    assert derivation.evaluated == 5 + trust.ROUNDED_RUNS

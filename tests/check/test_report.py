@@ -8,12 +8,13 @@ import math
 import pytest
 from rich.console import Console
 
-from graphengine.check import ClaimResult, Entry, Mistake, Report, Verdict
+from graphengine.check import ClaimResult, Coverage, Entry, Mistake, Report, Verdict, check
 from graphengine.tables import WIDTH
+from tests.check.derivations import least_squares
 
 RIGHT = ClaimResult("J/b", "right", 3e-16, 5, Entry((0,), 1.0, 1.0), reference="complex step")
 WRONG = ClaimResult(
-    "J/W", "wrong", 0.31, 5, Entry((0, 2), 1.5, 0.75), sizes={"C": 3, "d": 4}, place="s.yaml:3:5"
+    "J/W", "wrong", 0.31, 5, Entry((0, 2), 1.5, 0.75), sizes={"C": 3, "d": 4}, place="s.y:3:5"
 )
 SHAPE = ClaimResult(
     "z/x", "wrong", mistakes=(Mistake("shape", "z/x", "the shape is (4, 3), expected (3, 4)"),)
@@ -52,9 +53,9 @@ def test_the_table() -> None:
     assert str(report).splitlines() == [
         "softmax: 4 claims, 2 wrong, 1 undecided, 1 right; the first to look at: z/x",
         " claim  verdict      error  what",
-        "─" * 79,
+        "─" * 89,
         " J/b    right      3.0e-16",
-        " J/W    wrong         0.31  entry [0, 2]: claimed 1.5, right is 0.75 (C=3 d=4)",
+        " J/W    wrong         0.31  entry [0, 2]: claimed 1.5, right is 0.75 (C=3 d=4) [s.y:3:5]",
         " z/x    wrong            –  the shape is (4, 3), expected (3, 4)",
         " J/h    undecided        –  h = relu(a) is at a kink or a tie",
         "2 points (C=3 d=4; C=5 d=2), seed 7, tolerance 1e-07, reference checked by complex step",
@@ -88,7 +89,7 @@ def test_json_has_the_fields_of_the_format() -> None:
     }
     assert first["worst"] == {"index": [0, 2], "claimed": 1.5, "reference": 0.75}
     assert first["mistakes"] == []
-    assert first["place"] == "s.yaml:3:5"
+    assert first["place"] == "s.y:3:5"
     assert second["worst"] is None
     assert second["mistakes"] == [
         {"kind": "shape", "where": "z/x", "says": "the shape is (4, 3), expected (3, 4)"}
@@ -122,6 +123,96 @@ def test_rich_prints_it_too() -> None:
     with console.capture() as captured:
         console.print(_report(RIGHT, WRONG))
     assert "entry [0, 2]: claimed 1.5" in captured.get()
+
+
+# --- explanations -------------------------------------------------------------------------------
+
+PATH = Mistake("missing_path", "r<-W", "the path is missing", (("factor", "r"),))
+SIGN = Mistake("sign", "z<-W", "the sign is wrong")
+UNKNOWN = Mistake("unknown", "W", "no known mistake")
+
+
+def _wrong(*mistakes: Mistake, **more: object) -> ClaimResult:
+    return ClaimResult("J/W", "wrong", 0.3, 5, Entry((0,), 1.5, 0.75), mistakes, **more)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("result", "what", "certain", "standing"),
+    [
+        (_wrong(PATH), "the path is missing", True, "wrong"),
+        (_wrong(PATH, SIGN), "the path is missing and the sign is wrong", True, "wrong"),
+        (_wrong(PATH, sure=False), "perhaps: the path is missing", False, "wrong"),
+        (
+            _wrong(PATH, alternatives=((SIGN, SIGN),)),
+            "either the path is missing; or the sign is wrong and the sign is wrong",
+            False,
+            "wrong",
+        ),
+        (_wrong(UNKNOWN), "no known mistake", False, "wrong"),
+        (_wrong(), "entry [0]: claimed 1.5, right is 0.75", False, "wrong"),
+        (
+            _wrong(SIGN, given=("J/s", "p/s")),
+            "the sign is wrong",
+            True,
+            "wrong, also given J/s and p/s",
+        ),
+        (
+            _wrong(carried=True, given=("J/s",), says="it follows from the claim of J/s"),
+            "it follows from the claim of J/s",
+            False,
+            "right given J/s (carried)",
+        ),
+        (_wrong(PATH, sizes={"C": 3}), "the path is missing (C=3)", True, "wrong"),
+    ],
+)
+def test_an_explanation_in_a_sentence(
+    result: ClaimResult, what: str, certain: bool, standing: str
+) -> None:
+    assert (result.what, result.certain, result.standing) == (what, certain, standing)
+    found = result.to_dict()
+    assert (found["says"], found["certain"], found["standing"]) == (what, certain, standing)
+    assert found["verdict"] == "wrong"  # what follows from a wrong step is still not right
+    assert _report(result).exit_status == 1
+    assert standing in str(_report(result))
+    assert result.standing in _report(result)._repr_html_()
+
+
+def test_a_notebook_gets_the_graph_with_the_mistake_marked() -> None:
+    report = check(least_squares(), {"J/W": "outer(e, x)", "J/e": "e"})
+    shown = report._repr_html_()
+    assert "<svg" in shown
+    assert shown.count(report["J/W"].mistakes[0].says.replace("<-", "&lt;-")) >= 2  # row and mark
+    assert "<svg" not in check(least_squares(), {"J/e": "e"})._repr_html_()
+
+
+def test_json_of_an_explanation() -> None:
+    result = _wrong(PATH, alternatives=((SIGN, UNKNOWN),), given=("p/s",), sure=True)
+    found = json.loads(json.dumps(result.to_dict()))
+    assert found["mistakes"] == [
+        {
+            "kind": "missing_path",
+            "where": "r<-W",
+            "says": "the path is missing",
+            "same_as": [{"kind": "factor", "where": "r"}],
+        }
+    ]
+    assert [[one["kind"] for one in fit] for fit in found["alternatives"]] == [["sign", "unknown"]]
+    assert "same_as" not in found["alternatives"][0][0]
+    assert (found["given"], found["carried"]) == (["p/s"], False)
+
+
+def test_the_coverage_of_claims_adds_up() -> None:
+    seen = Coverage(3, 4, ("a is hidden",))
+    report = _report(
+        ClaimResult("J/b", "right", 0.0, coverage=seen),
+        ClaimResult("J/W", "right", 0.0, coverage=Coverage(5, 6, ("b is hidden",))),
+    )
+    assert report.coverage == Coverage(8, 10, ("a is hidden", "b is hidden"))
+    assert str(report).endswith("8 of 10 known mistakes would show")
+    assert report.to_dict()["coverage"]["hidden"] == ["a is hidden", "b is hidden"]
+    assert report.to_dict()["claims"][0]["coverage"]["visible"] == 3
+    assert str(Coverage(1, 1)) == "1 of 1 known mistake would show"
+    assert "would show" not in str(_report(RIGHT))
 
 
 def test_claims_are_found_by_name() -> None:
