@@ -48,11 +48,12 @@ def _at(link: Link, k: int, stand_in: StandIn) -> Iterator[Mutant]:
         yield link.mutant(("own", k), "swapped_arguments", says, again, rank=1)
         return
     says = f"the derivative at {link.told} is taken at the wrong value: {told}"
+    which = stand_in.name if stand_in.node is None else stand_in.node.number
     for kind in _kinds(given, stand_in):
-        yield link.mutant(("at", k, stand_in.name), kind, says, again, rank=stand_in.rank)
+        yield link.mutant(("at", k, which), kind, says, again, rank=stand_in.rank)
         if _uses_out(link):
             rank = stand_in.rank + 1
-            yield link.mutant(("half", k, stand_in.name), kind, says, kept, rank=rank)
+            yield link.mutant(("half", k, which), kind, says, kept, rank=rank)
 
 
 def _kinds(given: Node | Array, stand_in: StandIn) -> list[str]:

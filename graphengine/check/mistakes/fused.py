@@ -148,7 +148,7 @@ def slips(link: Link) -> Iterator[Mutant]:
                 return Jacobian.of(rule, link.child.shape, link.parent.shape)
 
             says = f"{slip.says}, for the derivative at {link.told}"
-            yield link.mutant(slip.says, slip.kind, says, made, rank=3)
+            yield link.mutant((labels, slip.says), slip.kind, says, made, rank=3)
 
 
 def _over_the_last_axis(link: Link) -> bool:

@@ -55,7 +55,8 @@ def _rearranged(part: Term, factor: Factor) -> Iterator[tuple[str, Factor, str, 
     for a in range(array.ndim):
         for b in range(a + 1, array.ndim):
             if array.shape[a] == array.shape[b]:
-                yield "transposed", factor._replace(array=np.swapaxes(array, a, b)), "transposed", 2
+                told = "transposed" if array.ndim == 2 else f"transposed (axes {a} and {b})"
+                yield "transposed", factor._replace(array=np.swapaxes(array, a, b)), told, 2
         if array.shape[a] > 2 and array.ndim <= 3:
             flipped = np.flip(array, a)
             yield "reordered", factor._replace(array=flipped), f"reversed (axis {a})", 6

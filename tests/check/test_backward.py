@@ -1,0 +1,137 @@
+"""The backward pass of the check against dense matrices, multiplied out by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import graphengine as ge
+from graphengine.check.backward import Flow, Given, Step
+from graphengine.check.mistakes import Catalogue, Mutant
+from graphengine.check.pairs import pairs
+from graphengine.check.points import sample
+from graphengine.ops.base import Array
+from graphengine.run import Run
+
+
+def network() -> Run:
+    """Two paths from W to J, one of them a penalty, and a batch."""
+    g = ge.Graph("network")
+    X, y = g.input("X", (4, 3)), g.input("y", (4, 2))
+    W, b = g.parameter("W", (2, 3)), g.parameter("b", (2,))
+    A = g.node("A", X @ W.T + b)
+    H = g.node("H", ge.tanh(A))
+    E = g.node("E", H - y)
+    r = g.node("r", ge.sum(W**2))
+    g.result("J", ge.mean(E**2) + 0.3 * r)
+    return g.run(sample(g, seed=3))
+
+
+RUN = network()
+CATALOGUE = Catalogue(RUN)
+
+
+def flow(of: str, wrt: str, given: Given | None = None, columns: int = 4) -> Flow:
+    rng = np.random.default_rng(1)
+    top, source = RUN.graph[of], RUN.graph[wrt]
+    row = rng.normal(size=top.size) if top.size > 1 else np.ones(1)
+    sides = rng.normal(size=(source.size, columns))
+    return Flow(CATALOGUE, top, source, row, sides, given or Given())
+
+
+CLAIMS = [("J", "W"), ("J", "b"), ("J", "A"), ("H", "W"), ("E", "A"), ("A", "X"), ("r", "W")]
+
+
+def found(one: Flow, mutants: tuple[Mutant, ...] = ()) -> Array:
+    matrix = one.matrix(mutants)
+    assert matrix is not None
+    return matrix
+
+
+@pytest.mark.parametrize(("of", "wrt"), CLAIMS)
+def test_without_changes_it_is_the_graph_s_own(of: str, wrt: str) -> None:
+    one = flow(of, wrt)
+    exact = RUN.jacobian(of, wrt).toarray()
+    np.testing.assert_allclose(found(one), exact, atol=1e-14)
+    condensed = one.row @ exact @ one.columns
+    np.testing.assert_allclose(one.value, condensed, atol=1e-12)
+    np.testing.assert_allclose(one.claim(exact), condensed, atol=1e-12)
+
+
+@pytest.mark.parametrize(("of", "wrt"), CLAIMS)
+def test_effects_are_what_a_full_pass_changes(of: str, wrt: str) -> None:
+    one = flow(of, wrt)
+    right = found(one)
+    for mutant, effect in one.effects:
+        changed = one.row @ (found(one, (mutant,)) - right) @ one.columns
+        np.testing.assert_allclose(effect, changed, atol=1e-9, err_msg=mutant.says)
+
+
+def test_a_changed_link_is_the_chain_rule_with_another_matrix() -> None:
+    """∂J/∂W with the slope of H left out, by dense matrices."""
+    one = flow("J", "W")
+    (mutant,) = [
+        m
+        for m, _ in one.effects
+        if m.kind == "missing_jacobian" and m.where == "H<-A" and "identity" in m.key
+    ]
+    dense = {
+        (child, parent): RUN.jacobian(child, parent).toarray()
+        for child, parent in [("J", "H"), ("A", "W"), ("J", "r"), ("r", "W")]
+    }
+    by_hand = dense["J", "H"] @ dense["A", "W"] + dense["J", "r"] @ dense["r", "W"]
+    np.testing.assert_allclose(found(one, (mutant,)), by_hand, atol=1e-13)
+
+
+def test_an_author_s_own_derivative_takes_the_place_of_the_right_one() -> None:
+    own = np.arange(1.0, 9.0).reshape(1, 8)
+    given = Given(("J/A",), {RUN.graph["A"]: own})
+    penalty = RUN.jacobian("J", "r").toarray() @ RUN.jacobian("r", "W").toarray()
+    by_hand = own @ RUN.jacobian("A", "W").toarray() + penalty
+    np.testing.assert_allclose(found(flow("J", "W", given)), by_hand, atol=1e-13)
+
+
+def test_an_author_s_own_step_is_used_on_every_way_through_it() -> None:
+    graph = RUN.graph
+    own = np.eye(8) * 0.5
+    step = Step(graph["H"], graph["A"], own - RUN.jacobian("H", "A").toarray())
+    by_hand = RUN.jacobian("J", "H").toarray() @ own @ RUN.jacobian("A", "b").toarray()
+    np.testing.assert_allclose(found(flow("J", "b", Given(("H/A",), {}, (step,)))), by_hand)
+
+
+def test_effects_beside_an_author_s_own_derivative() -> None:
+    given = Given(("J/A",), {RUN.graph["A"]: np.linspace(1, 2, 8).reshape(1, 8)})
+    one = flow("J", "W", given)
+    right = found(one)
+    for mutant, effect in one.effects:
+        matrix = one.matrix((mutant,))
+        if matrix is None:
+            assert not effect.any(), "it cannot be made here, and nothing of it would pass"
+            continue
+        changed = one.row @ (matrix - right) @ one.columns
+        np.testing.assert_allclose(effect, changed, atol=1e-9, err_msg=mutant.says)
+
+
+@pytest.mark.parametrize(("of", "wrt"), [("J", "W"), ("J", "b"), ("H", "W")])
+def test_pairs_are_found_wherever_they_are(of: str, wrt: str) -> None:
+    """Above each other, below, and beside: by the joint effect of a full pass with both."""
+    one = flow(of, wrt)
+    value = found(one)
+    chosen = [m for m, e in one.effects if m.kind in {"sign", "missing_jacobian", "wrong_slope"}]
+    rng = np.random.default_rng(0)
+    tried = 0
+    for a, b in rng.integers(0, len(chosen), (40, 2)):
+        first, second = chosen[a], chosen[b]
+        if first.key[:3] == second.key[:3]:
+            continue
+        both = found(one, (first, second))
+        wanted = one.row @ (both - value) @ one.columns
+        if np.max(np.abs(wanted)) < 1e-6:
+            continue
+        tried += 1
+        same = [
+            np.allclose(found(one, two), both, rtol=1e-6, atol=1e-9)
+            for two in pairs([one], [wanted], 1e-6)
+        ]
+        assert any(same), f"{first.says} / {second.says}"
+    assert tried > 5
