@@ -14,9 +14,11 @@ import numpy as np
 
 from graphengine.check.case import NEAR, Case, Matrices
 from graphengine.check.mistakes import penalty_name, regularisers
-from graphengine.check.mistakes.base import home, place_name
+from graphengine.check.mistakes.base import home
+from graphengine.check.reference import path
 from graphengine.check.report import Mistake
 from graphengine.check.trust import Place
+from graphengine.graph import Node
 from graphengine.ops.base import Array
 
 __all__ = ["another_shape", "multiple_of_the_variable", "nothing", "something_else"]
@@ -115,7 +117,8 @@ def another_shape(case: Case) -> tuple[Mistake, ...] | None:
     first = case.places[0].graph
     if first[of].size != 1:
         return None
-    for node in first.named.values():
+    inside = [node for node in case.flow(0).inside if node.named]  # the nearest on the way first
+    for node in dict.fromkeys([*inside, *first.named.values()]):
         if node.name in {of, wrt} or node.shape != case.arrays[0].shape:
             continue
         if all(
@@ -126,10 +129,18 @@ def another_shape(case: Case) -> tuple[Mistake, ...] | None:
             child, parent = (
                 (node, first[wrt]) if node.number > first[wrt].number else (first[wrt], node)
             )
-            where = place_name(child, parent) if parent in child.parents else child.name
+            where = _step(child, parent)
             says = f"this is ∂{of}/∂{node.name}: the step between {node.name} and {wrt} is missing"
             return (Mistake("missing_jacobian", where, says),)
     return None
+
+
+def _step(child: Node, parent: Node) -> str:
+    """The edge between two named nodes; the child alone where other named ones lie between."""
+    between = path(child.graph, child, parent)
+    if between and not any(node.named for node in between if node is not child):
+        return f"{child.name}<-{parent.name}"
+    return child.name
 
 
 def _shaped(found: Array | None, like: Array) -> Array | None:
@@ -151,7 +162,7 @@ def _others(place: Place, of: str, wrt: str) -> Iterator[tuple[str, str, str, Ma
             above = node in inside
             kind = "missing_jacobian" if above else "double_counted"
             child, parent = (node, source) if above else (source, node)
-            where = place_name(child, parent) if parent in child.parents else child.name
+            where = _step(child, parent)
             says = f"this is ∂{of}/∂{node.name}: " + (
                 f"the Jacobian of {node.name} <- {wrt} is left out"
                 if above
