@@ -137,10 +137,10 @@ def _crossed(flow: Flow, mutants: Sequence[Mutant | None]) -> Array:
     rows: dict[Node, Array] = {node: np.zeros((count, node.size)) for node in flow.inside}
     for node in reversed(flow.inside):
         above = rows.pop(node)
+        if node in flow.given.fixed:  # what comes from above ends here
+            above = np.zeros_like(above)
         for move in moves.get(node, ()):
             total[:, move.number] += above @ move.columns
-        if node in flow.given.fixed:
-            above = np.zeros_like(above)
         for link in flow.catalogue.edges[node]:
             if link.parent in rows:
                 rows[link.parent] += above @ link.csr

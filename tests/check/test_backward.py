@@ -120,7 +120,7 @@ def test_pairs_are_found_wherever_they_are(of: str, wrt: str) -> None:
     chosen = [m for m, e in one.effects if m.kind in {"sign", "missing_jacobian", "wrong_slope"}]
     rng = np.random.default_rng(0)
     tried = 0
-    for a, b in rng.integers(0, len(chosen), (40, 2)):
+    for a, b in rng.integers(0, len(chosen), (12, 2)):
         first, second = chosen[a], chosen[b]
         if first.key[:3] == second.key[:3]:
             continue
@@ -134,4 +134,4 @@ def test_pairs_are_found_wherever_they_are(of: str, wrt: str) -> None:
             for two in pairs([one], [wanted], 1e-6)
         ]
         assert any(same), f"{first.says} / {second.says}"
-    assert tried > 5
+    assert tried > 2
