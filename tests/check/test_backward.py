@@ -83,6 +83,44 @@ def test_a_changed_link_is_the_chain_rule_with_another_matrix() -> None:
     np.testing.assert_allclose(found(one, (mutant,)), by_hand, atol=1e-13)
 
 
+def test_changed_links_against_gradients_written_out_in_numpy() -> None:
+    """∂J/∂W of ``mean((tanh(X Wᵀ + b) − y)²) + 0.3 sum(W²)`` with one slip each."""
+    X, W, A, H, E = (RUN.value(name) for name in "XWAHE")
+    up, penalty = 2 * E / E.size, 0.6 * W
+    slope = 1 - H**2
+    by_hand = {
+        ("sign", "H<-A"): -(up * slope).T @ X + penalty,
+        ("missing_jacobian", "H<-A"): up.T @ X + penalty,
+        ("wrong_argument", "H<-A"): (up * (1 - A**2)).T @ X + penalty,
+        ("wrong_slope", "H<-A"): (up * H * (1 - H)).T @ X + penalty,
+        ("double_counted", "H<-A"): (up * slope**2).T @ X + penalty,
+        ("not_averaged", "J"): E.size * (up * slope).T @ X + penalty,
+        ("averaged_twice", "J"): (up * slope).T @ X / E.size + penalty,
+        ("missing_regulariser", "r"): (up * slope).T @ X,
+        ("factor", "r<-W"): (up * slope).T @ X + penalty / 2,
+        ("regulariser_scale", "r"): (up * slope).T @ X - penalty,
+    }
+    one = flow("J", "W")
+    for place, expected in by_hand.items():
+        fits = [
+            mutant
+            for mutant, _ in one.effects
+            if (mutant.kind, mutant.where) == place
+            and np.allclose(found(one, (mutant,)), expected.reshape(1, -1), rtol=1e-12)
+        ]
+        assert fits, place
+    assert np.allclose(found(one), ((up * slope).T @ X + penalty).reshape(1, -1), rtol=1e-12)
+
+
+def test_a_derivative_that_is_not_finite_condenses_without_a_warning() -> None:
+    g = ge.Graph()
+    x = g.input("x", (2,))
+    J = g.result("J", ge.sum(ge.sqrt(x)))
+    columns = np.array([[1.0, -1.0], [0.5, 2.0]])
+    one = Flow(Catalogue(g.run({"x": [0.0, 0.0]})), J, x, np.ones(1), columns)
+    assert not np.isfinite(one.value).any()
+
+
 def test_an_author_s_own_derivative_takes_the_place_of_the_right_one() -> None:
     own = np.arange(1.0, 9.0).reshape(1, 8)
     given = Given(("J/A",), {RUN.graph["A"]: own})
