@@ -17,7 +17,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
@@ -144,20 +144,29 @@ def torch_gradcheck(one: Problem, *, fast: bool) -> str:
 
 
 def jax_check_grads(one: Problem) -> str:
-    import jax  # noqa: PLC0415 (perhaps not installed)
-    import jax.numpy as jnp  # noqa: PLC0415 (perhaps not installed)
     from jax.test_util import check_grads  # noqa: PLC0415 (perhaps not installed)
 
+    value, now = jax_value()
+    now[:] = [one]
+    check_grads(value, (one.x,), order=1, modes=("rev",))
+    return ""
+
+
+@cache
+def jax_value() -> tuple[Callable[[Any], Any], list[Problem]]:
+    """The value of the problem in a list: JAX compiles one function, once for each shape."""
+    import jax  # noqa: PLC0415 (perhaps not installed)
+
     jax.config.update("jax_enable_x64", True)  # noqa: FBT003 (it has no keyword)
-    number = jax.ShapeDtypeStruct((), jnp.float64)
+    number = jax.ShapeDtypeStruct((), np.float64)
+    now: list[Problem] = []
 
     @jax.custom_vjp
     def value(x: Any) -> Any:
-        return jax.pure_callback(lambda x: np.float64(one.value(np.asarray(x))), number, x)
+        return jax.pure_callback(lambda x: np.float64(now[0].value(np.asarray(x))), number, x)
 
-    value.defvjp(lambda x: (value(x), None), lambda _, up: (up * jnp.asarray(one.claimed),))
-    check_grads(value, (jnp.asarray(one.x),), order=1, modes=("rev",))
-    return ""
+    value.defvjp(lambda x: (value(x), None), lambda _, up: (up * now[0].claimed,))
+    return value, now
 
 
 def autograd_check_grads(one: Problem) -> str:
