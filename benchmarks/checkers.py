@@ -161,9 +161,12 @@ def jax_value() -> tuple[Callable[[Any], Any], list[Problem]]:
     number = jax.ShapeDtypeStruct((), np.float64)
     now: list[Problem] = []
 
+    def outside(x: Any) -> Any:
+        return np.float64(now[0].value(np.asarray(x)))
+
     @jax.custom_vjp
     def value(x: Any) -> Any:
-        return jax.pure_callback(lambda x: np.float64(now[0].value(np.asarray(x))), number, x)
+        return jax.pure_callback(outside, number, x)
 
     value.defvjp(lambda x: (value(x), None), lambda _, up: (up * now[0].claimed,))
     return value, now
