@@ -101,7 +101,16 @@ class Flow:
 
     def same(self, mutant: Mutant) -> Mutant | None:
         """The same mistake at this point; None where it cannot be made here."""
-        return self._by_key.get(mutant.key)
+        found = None if "_by_key" in self.__dict__ else self._at_its_link(mutant)
+        return found or self._by_key.get(mutant.key)
+
+    def _at_its_link(self, mutant: Mutant) -> Mutant | None:
+        """The same mistake, looked for where it is made alone."""
+        child = self.catalogue.run.graph.nodes[mutant.changes[0].child.number]
+        for link in (*self.catalogue.edges[child], *self.catalogue.ways.get(child, ())):
+            if link.key == mutant.key[:3]:
+                return next((one for one in self.catalogue.at(link) if one.key == mutant.key), None)
+        return None
 
     # --- full passes ----------------------------------------------------------------------
 

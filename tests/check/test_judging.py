@@ -10,7 +10,16 @@ import numpy as np
 import pytest
 
 import graphengine as ge
-from graphengine.check import Checker, ClaimResult, Report, check, judging, trust
+from graphengine.check import (
+    Checker,
+    ClaimResult,
+    Coverage,
+    Report,
+    check,
+    checker,
+    judging,
+    trust,
+)
 from graphengine.check.claims import TOLERANCE
 from graphengine.check.reference import Along
 from graphengine.derivation import Found, Point
@@ -18,6 +27,21 @@ from graphengine.errors import CheckError, FormulaError
 from graphengine.ops import OPS
 from graphengine.ops.base import Elementwise, slope
 from tests.check.derivations import ByFunctions, Formula, least_squares, softmax_regression
+
+
+class NoSurvey:
+    """Verdicts are tested at the first points alone, without a look at what would show there."""
+
+    def __init__(self, of: str, wrt: str) -> None:
+        pass
+
+    def at(self, places: Sequence[trust.Place]) -> Coverage:
+        return Coverage()
+
+
+@pytest.fixture(autouse=True)
+def _first_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checker, "Survey", NoSurvey)
 
 
 def verdicts(report: Report) -> dict[str, str]:
@@ -117,7 +141,7 @@ def test_right_claims_are_right_in_every_form_and_at_every_scale(
     assert result.verdict == "right", result
     assert result.relative_error is not None
     assert result.relative_error < 1e-10
-    assert result.points >= 5
+    assert result.points == 5
     assert result.what == ""
 
 
