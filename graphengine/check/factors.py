@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from graphengine.check.case import NEAR, Case, Matrices, close
@@ -17,24 +19,12 @@ def factor_on_a_link(case: Case, matrices: Matrices, *, minus: bool) -> tuple[Mi
 
     ``minus`` asks for factors with a wrong sign besides, which are two mistakes.
     """
-    k = case.smallest
-    flow = case.flow(k)
-    wanted = flow.claim(matrices[k]) - flow.value
-    cuts = [pair for pair in flow.effects if pair[0].key[-1] in {"drop", "no penalty"}]
-    for mutant, effect in sorted(cuts, key=lambda pair: pair[0].key[-1] == "drop"):
-        through = -effect
-        size = float(through @ through)
-        if size == 0:
-            continue
-        scale = 1 + float(wanted @ through) / size
-        if not close((scale - 1) * through, wanted, flow):
-            continue
+    flow = case.flow(case.smallest)
+    cuts = [mutant for mutant, _ in flow.effects if mutant.key[-1] in {"drop", "no penalty"}]
+    for mutant in sorted(cuts, key=lambda one: one.key[-1] == "drop"):
         scales = _scales(case, matrices, mutant)
-        if scales is None:
-            continue
-        graphs = [place.run for place in case.places]
-        name = named_factor(scales, graphs)
-        if name is None or name.minus != minus:
+        name = named_factor(scales, [place.run for place in case.places]) if scales else None
+        if name is None or name.minus != minus or not _scaled(case, matrices, mutant, scales):
             continue
         at = mutant.where.replace("<-", " <- ")
         says = f"a factor: {name.text} times the right derivative at {at}"
@@ -47,24 +37,37 @@ def factor_on_a_link(case: Case, matrices: Matrices, *, minus: bool) -> tuple[Mi
     return None
 
 
-def _scales(case: Case, matrices: Matrices, mutant: Mutant) -> list[float] | None:
-    """The number at each place that makes the claim of the right derivative, if there is one."""
+def _scales(case: Case, matrices: Matrices, mutant: Mutant) -> list[float]:
+    """The number at each place that makes the claim of the right derivative; none: there is none.
+
+    By what both condense to.
+    """
     found = []
     for k, matrix in enumerate(matrices):
         flow = case.flow(k)
         here = flow.same(mutant)
-        right, without = flow.matrix(), flow.matrix([here]) if here is not None else None
-        if right is None or without is None:
-            return None
-        through = right - without
-        size = float(np.sum(through * through))
-        if size == 0:
-            return None
-        scale = float(np.sum((matrix - without) * through)) / size
-        if not case.agrees(k, matrix, without + scale * through):
-            return None
+        effect = flow.effect(here) if here is not None else None
+        if effect is None or not np.any(effect):
+            return []
+        wanted = flow.claim(matrix) - flow.value
+        scale = 1 - float(wanted @ effect) / float(effect @ effect)
+        if not close((1 - scale) * effect, wanted, flow):
+            return []
         found.append(scale)
     return found
+
+
+def _scaled(case: Case, matrices: Matrices, mutant: Mutant, scales: Sequence[float]) -> bool:
+    """Whether the claims are what these factors make, entry by entry."""
+    for k, (matrix, scale) in enumerate(zip(matrices, scales, strict=True)):
+        flow = case.flow(k)
+        here = flow.same(mutant)
+        right, without = flow.matrix(), flow.matrix([here]) if here is not None else None
+        if right is None or without is None:
+            return False
+        if not case.agrees(k, matrix, without + scale * (right - without)):
+            return False
+    return True
 
 
 def factor_of_all(case: Case, matrices: Matrices) -> tuple[Mistake, ...] | None:
