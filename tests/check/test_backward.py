@@ -8,7 +8,6 @@ import pytest
 import graphengine as ge
 from graphengine.check.backward import Flow, Given, Step
 from graphengine.check.mistakes import Catalogue, Mutant
-from graphengine.check.pairs import pairs
 from graphengine.check.points import sample
 from graphengine.ops.base import Array
 from graphengine.run import Run
@@ -148,28 +147,3 @@ def test_effects_beside_an_author_s_own_derivative() -> None:
             continue
         changed = one.row @ (matrix - right) @ one.columns
         np.testing.assert_allclose(effect, changed, atol=1e-9, err_msg=mutant.says)
-
-
-@pytest.mark.parametrize(("of", "wrt"), [("J", "W"), ("J", "b"), ("H", "W")])
-def test_pairs_are_found_wherever_they_are(of: str, wrt: str) -> None:
-    """Above each other, below, and beside: by the joint effect of a full pass with both."""
-    one = flow(of, wrt)
-    value = found(one)
-    chosen = [m for m, e in one.effects if m.kind in {"sign", "missing_jacobian", "wrong_slope"}]
-    rng = np.random.default_rng(0)
-    tried = 0
-    for a, b in rng.integers(0, len(chosen), (12, 2)):
-        first, second = chosen[a], chosen[b]
-        if first.key[:3] == second.key[:3]:
-            continue
-        both = found(one, (first, second))
-        wanted = one.row @ (both - value) @ one.columns
-        if np.max(np.abs(wanted)) < 1e-6:
-            continue
-        tried += 1
-        same = [
-            np.allclose(found(one, two), both, rtol=1e-6, atol=1e-9)
-            for two in pairs([one], [wanted], 1e-6)
-        ]
-        assert any(same), f"{first.says} / {second.says}"
-    assert tried > 2

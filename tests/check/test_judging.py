@@ -13,7 +13,6 @@ import graphengine as ge
 from graphengine.check import (
     Checker,
     ClaimResult,
-    Coverage,
     Report,
     check,
     checker,
@@ -26,17 +25,13 @@ from graphengine.derivation import Found, Point
 from graphengine.errors import CheckError, FormulaError
 from graphengine.ops import OPS
 from graphengine.ops.base import Elementwise, slope
-from tests.check.derivations import ByFunctions, Formula, least_squares, softmax_regression
-
-
-class NoSurvey:
-    """Verdicts are tested at the first points alone, without a look at what would show there."""
-
-    def __init__(self, of: str, wrt: str) -> None:
-        pass
-
-    def at(self, places: Sequence[trust.Place]) -> Coverage:
-        return Coverage()
+from tests.check.derivations import (
+    ByFunctions,
+    Formula,
+    NoSurvey,
+    least_squares,
+    softmax_regression,
+)
 
 
 @pytest.fixture(autouse=True)
