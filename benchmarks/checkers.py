@@ -84,7 +84,9 @@ def drawn(file: Path, of: str, wrt: str) -> tuple[Point, Mapping[Node, Array]]:
 
 
 def problem(file: Path, case: cases.Case) -> Problem | None:
-    """The problem for the peers; None for claims that are not about a gradient of the result."""
+    """The problem for the peers; None for claims that are not about a gradient of the result, or
+    one of more than :data:`MOST` entries.
+    """
     (claim,) = case.claims
     of, wrt = claim.split("/")
     graph = cases.spec_of(file).graph
@@ -92,7 +94,7 @@ def problem(file: Path, case: cases.Case) -> Problem | None:
         top = graph.result_node
     except GraphEngineError:
         return None
-    if graph[of] is not top or top.size != 1:
+    if graph[of] is not top or top.size != 1 or graph[wrt].size > MOST:
         return None
     point, values = drawn(file, of, wrt)
     made = FormulaDerivation(case.claims, case.let, functions=cases.spec_of(file).functions)
@@ -193,6 +195,8 @@ PEERS: Mapping[str, tuple[str, Peer]] = {
     "autograd check_grads": ("autograd", autograd_check_grads),
 }
 OURS = "graphengine.check"
+MOST = 3000
+"""Entries of the variable: a difference for each of more than these takes minutes a case."""
 
 
 def installed() -> dict[str, Peer]:
@@ -303,7 +307,7 @@ def main(names: list[str]) -> None:
     print(", ".join([machine(), *found]))
     print(
         f"\n{counts['wrong']} wrong and {counts['right']} right claims from {len(files)} graphs "
-        f"({counts['left out']} are no gradients of a scalar result)\n"
+        f"({counts['left out']} others are no gradients of a scalar result, or have over {MOST} entries)\n"
     )
     print("| checker | detects | of | false alarms | of | names the mistake | median time |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
