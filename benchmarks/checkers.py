@@ -307,7 +307,7 @@ def main(names: list[str]) -> None:
     print(", ".join([machine(), *found]))
     print(
         f"\n{counts['wrong']} wrong and {counts['right']} right claims from {len(files)} graphs "
-        f"({counts['left out']} others are no gradients of a scalar result, or have over {MOST} entries)\n"
+        f"({counts['left out']} others: no gradients of a number, or over {MOST} entries)\n"
     )
     print("| checker | detects | of | false alarms | of | names the mistake | median time |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
