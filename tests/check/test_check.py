@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -240,22 +239,11 @@ def test_every_changed_claim_of_a_spec_is_wrong(name: str, how: str) -> None:
     assert report.verdict == "wrong"
 
 
-# --- time ---------------------------------------------------------------------------------------
+# --- size ---------------------------------------------------------------------------------------
 
 
-def test_a_spec_of_many_claims_takes_well_under_a_second() -> None:
-    spec = load(SOFTMAX)
-    check(spec)
-    start = time.process_time()
-    report = check(spec)
-    assert len(report.claims) == 15
-    assert time.process_time() - start < 1.0
-
-
-def test_own_sizes_of_3072_are_checked_quickly() -> None:
+def test_own_sizes_of_3072_are_checked() -> None:
     g = softmax_regression(10, 3072)
     claims = FormulaDerivation({"J/b": "c * (p - y)", "J/W": "c * (outer(p - y, x) + 2*lam*W)"})
-    start = time.process_time()
     report = check(g, claims)
     assert report.verdict == "right"
-    assert time.process_time() - start < 3.0
