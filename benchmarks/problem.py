@@ -2,7 +2,7 @@
 
 Each module of a family (``benchmarks/gradients``, ``benchmarks/jacobians``) has a function
 ``problems() -> Iterator[Problem]`` at the sizes of the table, and may have ``small()``, the same at
-sizes for tests, and ``growing(n) -> Problem`` for the measurement of growth.
+sizes for tests, and ``growth() -> Growth`` for the measurement of growth.
 """
 
 from __future__ import annotations
@@ -19,17 +19,28 @@ FAMILIES = ("gradients", "jacobians")
 HAND = "hand-written"
 """The contender to which ratios are taken."""
 
-OURS = ("run", "compiled", "compiled, reuse", "compiled, fused", "lecture")
+REUSE = "compiled, reuse"
+"""The contender whose ratio is compared with the target."""
+
+OURS = ("run", "compiled", REUSE, "compiled, fused", "lecture")
 """The contenders that are this package."""
+
+BY_HAND = (HAND, "fused loop by hand")
+"""The contenders that a person wrote: no library differentiates."""
+
+
+class LeftOut(Exception):
+    """Raised by a contender's ``make``: it is not measured, for the reason given."""
 
 
 @dataclass(frozen=True)
 class Contender:
     """One way to solve a problem.
 
-    ``make`` imports what it needs and builds; it returns the call that is timed.  ``read`` turns the
-    call's result into the arrays that are compared with the problem's reference.  ``needs`` names
-    the modules without which the contender is left out.
+    ``make`` imports what it needs and builds; it returns the call that is timed, which may have an
+    attribute ``facts``, a mapping that goes into the record.  ``read`` turns the call's result into
+    the arrays that are compared with the problem's reference.  ``needs`` names the modules without
+    which the contender is left out.
     """
 
     name: str
@@ -44,7 +55,7 @@ class Problem:
 
     ``reference`` gives the arrays of the plainly hand-written derivative: each contender's answer
     is compared with them (relative 1e-9) before it is timed.  ``target`` is the ratio of "compiled,
-    reuse" to "hand-written" that is to be reached.
+    reuse" to "hand-written" that is to be reached (``math.inf``: none).
     """
 
     name: str
@@ -54,11 +65,23 @@ class Problem:
     target: float
 
 
+@dataclass(frozen=True)
+class Growth:
+    """One problem at sizes over some decades; ``amount`` counts the ``unit`` at a size."""
+
+    name: str
+    unit: str
+    sizes: Sequence[int]
+    problem: Callable[[int], Problem]
+    amount: Callable[[int], int] = int
+
+
 def modules() -> Iterator[ModuleType]:
     """The modules of all families, in the order of their numbers."""
     folder = Path(__file__).parent
     found = [path for family in FAMILIES for path in (folder / family).glob("p*.py")]
-    for path in sorted(found, key=lambda path: (int(path.stem[1:].partition("_")[0]), path)):
+    numbered = [path for path in found if path.stem[1:].isdigit()]
+    for path in sorted(numbered, key=lambda path: int(path.stem[1:])):
         yield importlib.import_module(f"benchmarks.{path.parent.name}.{path.stem}")
 
 
