@@ -129,7 +129,7 @@ def scipy_check_derivative(one: Problem) -> str:
 
 
 def torch_gradcheck(one: Problem, *, fast: bool) -> str:
-    import torch  # noqa: PLC0415 (perhaps not installed)
+    import torch
 
     class Claim(torch.autograd.Function):
         @staticmethod
@@ -146,7 +146,7 @@ def torch_gradcheck(one: Problem, *, fast: bool) -> str:
 
 
 def jax_check_grads(one: Problem) -> str:
-    from jax.test_util import check_grads  # noqa: PLC0415 (perhaps not installed)
+    from jax.test_util import check_grads
 
     value, now = jax_value()
     now[:] = [one]
@@ -157,7 +157,7 @@ def jax_check_grads(one: Problem) -> str:
 @cache
 def jax_value() -> tuple[Callable[[Any], Any], list[Problem]]:
     """The value of the problem in a list: JAX compiles one function, once for each shape."""
-    import jax  # noqa: PLC0415 (perhaps not installed)
+    import jax
 
     jax.config.update("jax_enable_x64", True)  # noqa: FBT003 (it has no keyword)
     number = jax.ShapeDtypeStruct((), np.float64)
@@ -175,8 +175,8 @@ def jax_value() -> tuple[Callable[[Any], Any], list[Problem]]:
 
 
 def autograd_check_grads(one: Problem) -> str:
-    from autograd.extend import defvjp, primitive  # noqa: PLC0415 (perhaps not installed)
-    from autograd.test_util import check_grads  # noqa: PLC0415 (perhaps not installed)
+    from autograd.extend import defvjp, primitive
+    from autograd.test_util import check_grads
 
     value = primitive(one.value)
     defvjp(value, lambda *_: lambda upstream: upstream * one.claimed)
