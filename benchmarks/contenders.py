@@ -23,6 +23,20 @@ Array = Any
 Values = Mapping[str, Array]
 Formula = Callable[..., Any]
 
+
+def threads() -> int:
+    """How many threads this run may have."""
+    return int(os.environ.get("OMP_NUM_THREADS", "1"))
+
+
+def one_thread() -> bool:
+    """Whether code by hand may call SciPy's BLAS beside NumPy's.
+
+    With several threads each brings its own, and those of one spin while the other computes.
+    """
+    return threads() == 1
+
+
 # --- this package -------------------------------------------------------------------------
 
 
@@ -111,7 +125,6 @@ def jax(formula: Formula, values: Values, count: int, name: str = "JAX") -> Cont
 
         function = jax.jit(jax.value_and_grad(partial(formula, jax.numpy), tuple(range(count))))
         args = [jax.numpy.asarray(value) for value in values.values()]
-        function = function.lower(*args).compile()  # a call need not look the shapes up
         return lambda: jax.block_until_ready(function(*args))
 
     return Contender(name, make, _flat, ("jax",))
@@ -129,7 +142,7 @@ def torch_with_threads() -> Any:
     """The module, with the threads of this run."""
     import torch
 
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    torch.set_num_threads(threads())
     return torch
 
 
@@ -168,23 +181,27 @@ def _torch_compiled(formula: Formula, values: Values, count: int) -> Any:
     return _torch_eager(formula, values, count, compiled=True)
 
 
-def pytensor(formula: Formula, values: Values, count: int, name: str = "pytensor") -> Contender:
-    """``formula(pytensor.tensor, *variables)``, compiled by its default, numba."""
+def pytensor(formula: Formula, values: Values, count: int) -> Iterator[Contender]:
+    """``formula(pytensor.tensor, *variables)``, by way of C and of numba."""
+    for name, linker in (("pytensor", "cvm"), ("pytensor, numba", "numba")):
+        make = partial(_pytensor, formula, values, count, linker)
+        yield Contender(name, make, needs=("pytensor", "numba")[: 1 + (linker == "numba")])
 
-    def make() -> Any:
-        import pytensor
-        from pytensor import tensor as pt
 
-        given = [np.asarray(value, dtype=float) for value in values.values()]
-        variables = [pt.tensor(one, shape=np.shape(values[one])) for one in values]
-        value = formula(pt, *variables)
-        gradients = pytensor.grad(value, variables[:count])
-        inputs = [pytensor.In(one, borrow=True) for one in variables]
-        outputs = [pytensor.Out(one, borrow=True) for one in (value, *gradients)]
-        function = pytensor.function(inputs, outputs, mode="NUMBA", trust_input=True)
-        return partial(function, *given)
+def _pytensor(formula: Formula, values: Values, count: int, linker: str) -> Any:
+    import pytensor
+    from pytensor import tensor as pt
+    from pytensor.compile.mode import Mode, get_mode
 
-    return Contender(name, make, needs=("pytensor", "numba"))
+    given = [np.asarray(value, dtype=float) for value in values.values()]
+    variables = [pt.tensor(one, shape=np.shape(values[one])) for one in values]
+    value = formula(pt, *variables)
+    gradients = pytensor.grad(value, variables[:count])
+    inputs = [pytensor.In(one, borrow=True) for one in variables]
+    outputs = [pytensor.Out(one, borrow=True) for one in (value, *gradients)]
+    mode = get_mode("NUMBA") if linker == "numba" else Mode(linker, "fast_run")
+    function = pytensor.function(inputs, outputs, mode=mode, trust_input=True)
+    return partial(function, *given)
 
 
 def casadi(formula: Formula, values: Values, count: int, **options: Any) -> Contender:
