@@ -18,6 +18,7 @@ from graphengine.ops.base import Array, Op, Shape, as_value
 from graphengine.ops.rearrangement import Alias
 
 if TYPE_CHECKING:
+    from graphengine.flat import Compiled
     from graphengine.run import Run
 
 __all__ = ["KINDS", "Graph", "Kind", "Node", "Role", "in_order"]
@@ -367,6 +368,40 @@ class Graph:
         from graphengine.run import Run  # noqa: PLC0415 (a run knows graphs, not the other way)
 
         return Run(self, values or {}, limit=limit)
+
+    def compile(
+        self,
+        wrt: str | Node | Iterable[str | Node] = (),
+        outputs: str | Node | Iterable[str | Node] | None = None,
+        *,
+        of: str | Node | None = None,
+        reuse: bool = False,
+    ) -> Compiled:
+        """A function for the values of ``outputs`` and the gradients of ``of`` with respect to
+        ``wrt``: flat code, one straight list of NumPy statements (lecture.md, section 3).
+
+        The function takes the values of the start nodes, by name or in their order, those of
+        constants left out, and returns a tuple: the outputs (the result by default) in their
+        shapes, then the gradients of ``of`` (the result by default; it has one entry), each in
+        the shape of its node; the one value alone where there is one.  Numbers are Python floats.
+        A graph without arrays computes with the numbers as they are given.  With ``reuse`` the
+        arrays that are returned, and all others, are buffers that the next call fills again:
+        copy what is to be kept.
+
+        Its text is ``source``, which runs by itself.  What Python's numbers cannot do (a division
+        by zero, the logarithm of zero) is computed by :meth:`run`; so are errors.
+
+        >>> import graphengine as ge
+        >>> g = ge.Graph("parabola")
+        >>> x = g.input("x", (3,))
+        >>> J = g.result("J", ge.sum(x**2))
+        >>> f = g.compile(wrt="x")
+        >>> f([1.0, 2.0, 3.0])
+        (14.0, array([2., 4., 6.]))
+        """
+        from graphengine.flat import compile_graph  # noqa: PLC0415 (flat code knows graphs)
+
+        return compile_graph(self, wrt, outputs, of, reuse=reuse)
 
 
 def frozen(array: Array) -> Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +19,7 @@ from graphengine.errors import (
 )
 from graphengine.jacobian import DEFAULT_LIMIT, Jacobian, Layout
 from graphengine.ops.base import Array, Op, as_value
+from graphengine.tracing import as_array, known
 
 if TYPE_CHECKING:
     from graphengine.graph import Graph, Node
@@ -161,15 +162,17 @@ class Run:
             total = total.plus(self.rule(node, place), self.limit)
         return total
 
-    def _back_pass(self, top: Node) -> dict[Node, Array]:
-        """Gradients of ``top`` with respect to every node that it depends on."""
+    def _back_pass(self, top: Node, wanted: Container[Node] | None = None) -> dict[Node, Array]:
+        """Gradients of ``top`` with respect to every node that it depends on, or those of them
+        that are ``wanted``.
+        """
         gradients: dict[Node, Array] = {top: _locked(np.ones(top.shape))}
         for node in reversed(self.graph.nodes[: top.number + 1]):
             gradient = gradients.get(node)
             if gradient is None or node.op is None:
                 continue
             for place, arg in enumerate(node.args):
-                if isinstance(arg, np.ndarray):
+                if isinstance(arg, np.ndarray) or (wanted is not None and arg not in wanted):
                     continue
                 try:
                     part = self.rule(node, place).pull(gradient, self.limit)
@@ -177,7 +180,7 @@ class Run:
                     raise error.located(f"∂{node.name}/∂{arg.name}") from None
                 if arg in gradients:
                     with np.errstate(invalid="ignore"):  # ∞ − ∞ shows in the result
-                        part = np.asarray(gradients[arg] + part)
+                        part = as_array(gradients[arg] + part)
                 gradients[arg] = _locked(part)
         return gradients
 
@@ -278,7 +281,7 @@ def _arguments(node: Node, values: Sequence[Array]) -> list[Array]:
 
 
 def _locked(array: Array) -> Array:
-    if array.flags.writeable:
+    if known(array) and array.flags.writeable:
         array.setflags(write=False)
     return array
 

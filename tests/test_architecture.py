@@ -31,18 +31,20 @@ LAYERS = [
     {"derivation"},
     {"files"},
     {"formula"},
+    {"flat"},
     {"run", "lecture", "picture"},
     {"graph"},
     {"node"},
     {"ops"},
     {"jacobian"},
+    {"tracing"},
     {"errors", "tables"},
 ]
 """From the top down: a module may import what stands below it, and its own package."""
 
 RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
 
-UPWARD = {("graph", "run")}
+UPWARD = {("graph", "run"), ("graph", "flat")}
 """Imports inside functions that point up: ``Graph.run`` makes a Run, which knows graphs."""
 
 

@@ -38,6 +38,7 @@ from graphengine.jacobian.terms import (
     structure,
     term,
 )
+from graphengine.tracing import as_array, known
 
 __all__ = ["DEFAULT_LIMIT", "Jacobian", "Layout", "Rule", "human", "term"]
 
@@ -174,8 +175,8 @@ class Jacobian:
         total = pull(self.terms[0], given, self.in_shape, limit)
         for part in self.terms[1:]:
             with np.errstate(invalid="ignore"):  # ∞ − ∞ shows in the result
-                total = np.asarray(total + pull(part, given, self.in_shape, limit))
-        if not total.flags.writeable or np.may_share_memory(total, given):
+                total = as_array(total + pull(part, given, self.in_shape, limit))
+        if known(total) and not (total.flags.writeable and not np.may_share_memory(total, given)):
             total = total.copy()  # what an identity passes on is still the caller's
         return total
 

@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import reduce
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -28,6 +29,7 @@ from graphengine.jacobian.terms import (
     index,
     structure,
 )
+from graphengine.tracing import as_array
 
 
 def compose(left: Term, right: Term, limit: int) -> tuple[Term, ...] | None:
@@ -73,10 +75,11 @@ def _added(group: list[Term], limit: int) -> Term:
         return replace(first, coef=sum(part.coef for part in group))
     guard(first.entries * 8, limit)
     sizes = {label: first.sizes[label] for label in first.labels}
-    total = np.zeros(tuple(sizes.values()))
     with np.errstate(invalid="ignore"):  # ∞ − ∞ shows in the result
-        for part in group:
-            total += contract(part.factors, part.labels, part.sizes, limit, part.coef)
+        total = reduce(
+            np.add,
+            (contract(one.factors, one.labels, one.sizes, limit, one.coef) for one in group),
+        )
     return Term(first.out, first.into, sizes, (Factor(total, first.labels),))
 
 
@@ -268,7 +271,7 @@ def _through(old: Index, new: Index) -> Index:
         return new
     if new.at is None:
         return Index(new.label, old.at)
-    return Index(new.label, compact(np.asarray(old.at)[as_key(new.at)]))
+    return Index(new.label, compact(as_array(old.at)[as_key(new.at)]))
 
 
 def _simplest(side: Side) -> Side:

@@ -9,6 +9,7 @@ import numpy as np
 
 from graphengine.errors import TooLargeError
 from graphengine.jacobian.terms import Array, Factor, Label
+from graphengine.tracing import as_array, guarded, known, traced
 
 DEFAULT_LIMIT = 2 * 1024**3
 """Bytes that an explicit array may take unless the caller says otherwise (2 GiB)."""
@@ -31,13 +32,14 @@ def contract(
     """
     rest = list(operands) or [Factor(np.ones(()), ())]
     with np.errstate(invalid="ignore", over="ignore"):
+        if coef != 1.0:  # into the smallest of them
+            k = min(range(len(rest)), key=lambda place: rest[place].array.size)
+            rest[k] = Factor(times(np.asarray(coef), rest[k].array), rest[k].labels)
         while len(rest) > 1:
             left, right, others = _cheapest_pair(rest, keep, sizes)
             needed = set(keep).union(*(operand.labels for operand in others))
             rest = [_pair(left, right, needed, keep, sizes, limit), *others]
         found = _sum_out(rest[0], set(keep))
-        if coef != 1.0:
-            found = Factor(times(found.array, np.asarray(coef)), found.labels)
     return expand(found, keep, sizes)
 
 
@@ -53,7 +55,9 @@ def expand(operand: Factor, keep: tuple[Label, ...], sizes: Mapping[Label, int])
 
 def times(left: Array, right: Array) -> Array:
     """The product entry by entry, in which zero times anything is zero."""
-    product: Array = np.asarray(left * right)
+    product: Array = as_array(left * right)
+    if traced(left, right):
+        return guarded(left, right, product)
     if not math.isfinite(product.sum()):
         broken = np.isnan(product)
         product = np.where(broken & ((left == 0) | (right == 0)), 0.0, product)
@@ -63,7 +67,7 @@ def times(left: Array, right: Array) -> Array:
 def _matmul(left: Array, right: Array) -> Array:
     """The matrix product, in which zero times anything is zero."""
     product: Array = left @ right
-    if not math.isfinite(product.sum()):
+    if known(product) and not math.isfinite(product.sum()):
         finite = np.isfinite(left).all(axis=tuple(range(left.ndim - 1)))
         finite &= np.isfinite(right).swapaxes(-1, -2).all(axis=tuple(range(right.ndim - 1)))
         product = left[..., finite] @ right[..., finite, :]
@@ -77,7 +81,7 @@ def _sum_out(operand: Factor, needed: set[Label]) -> Factor:
     if not axes:
         return operand
     labels = tuple(label for label in operand.labels if label in needed)
-    return Factor(np.asarray(operand.array.sum(axis=axes)), labels)
+    return Factor(as_array(operand.array.sum(axis=axes)), labels)
 
 
 def _cheapest_pair(
@@ -122,6 +126,9 @@ def _pair(
     shared = [label for label in left.labels if label in right.labels]
     summed = tuple(label for label in shared if label not in needed)
     batch = tuple(label for label in shared if label in needed)
+    if batch and len(shared) == len(left.labels) == len(right.labels):  # dot products
+        product = Factor(times(left.array, _align(right, left.labels)), left.labels)
+        return _sum_out(product, needed)
     rows = tuple(label for label in left.labels if label not in shared)
     cols = tuple(label for label in right.labels if label not in shared)
     guard(math.prod(sizes[label] for label in (*batch, *rows, *cols)) * 8, limit)

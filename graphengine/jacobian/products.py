@@ -19,6 +19,7 @@ from graphengine.jacobian.terms import (
     distinct,
     flat_positions,
 )
+from graphengine.tracing import as_array, placed
 
 
 def pull(part: Term, row: Array, in_shape: Shape, limit: int) -> Array:
@@ -41,7 +42,7 @@ def gather(side: Side, values: Array) -> Factor:
 def as_key(at: Positions) -> slice | NDArray[np.intp]:
     """``at`` for NumPy's indexing: a slice for a range (no copy), the table itself otherwise."""
     if not isinstance(at, range):
-        return np.asarray(at)
+        return as_array(at)
     stop = at.stop if at.stop >= 0 else None
     return slice(at.start, stop, at.step) if len(at) else slice(0, 0)
 
@@ -54,9 +55,8 @@ def scatter(side: Side, labels: tuple[Label, ...], values: Array) -> Array:
     if len(labels) == len(side.axes) and all(
         index.at is None or isinstance(index.at, range) for index in side.axes
     ):
-        whole = np.zeros(side.view)
-        whole[tuple(slice(None) if i.at is None else as_key(i.at) for i in side.axes)] = values
-        return whole
+        key = tuple(slice(None) if i.at is None else as_key(i.at) for i in side.axes)
+        return placed(values, side.view, key)
     flat = flat_positions(side, labels)
     places = np.broadcast_to(flat, values.shape).reshape(-1)
     return np.bincount(places, values.reshape(-1), minlength=math.prod(side.view)).astype(

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphengine.errors import GraphEngineError, RuleError, nearest
+from graphengine.tracing import Traced, as_array
 
 Label: TypeAlias = int
 Shape: TypeAlias = tuple[int, ...]
@@ -215,6 +216,8 @@ def real(given: Any, where: str, error: type[GraphEngineError] = RuleError) -> A
     """``given`` as a float64 array (no copy where it is one), or an ``error``."""
     if type(given) is np.ndarray and given.dtype == np.float64:
         return given
+    if isinstance(given, Traced):
+        return as_array(given, np.float64)
     try:
         array = np.asarray(given)
     except ValueError:
@@ -269,6 +272,8 @@ def compact(at: NDArray[np.intp]) -> Positions:
     >>> compact(np.array([1, 3, 5])), compact(np.array([0, 2, 1]))
     (range(1, 7, 2), array([0, 2, 1]))
     """
+    if isinstance(at, Traced):
+        return at
     if len(at) == 0:
         return range(0)
     start = int(at[0])
@@ -291,6 +296,8 @@ def from_positions(positions: NDArray[np.intp], in_shape: Shape) -> Term:
     follows one output axis keeps its own index, so slices, swapped axes, diagonals and
     gathers stay structured; anything else becomes one flat table.
     """
+    if isinstance(positions, Traced):
+        return _one_table(positions, in_shape)
     out_view = tuple(n for n in positions.shape if n != 1)
     in_view = tuple(n for n in in_shape if n != 1)
     positions = positions.reshape(out_view)
@@ -310,8 +317,15 @@ def from_positions(positions: NDArray[np.intp], in_shape: Shape) -> Term:
         else:
             out = Side(out_view, tuple(Index(k) for k in range(len(out_view))))
             return Term(out, Side(in_view, tuple(into)), sizes)
+    return _one_table(flat, in_shape)
+
+
+def _one_table(flat: Positions, in_shape: Shape) -> Term:
+    """The Jacobian of a rearrangement by one table of flat positions."""
+    table = flat if isinstance(flat, range) else flat.reshape(-1)
+    total, size = len(table), math.prod(in_shape)
     out = Side((total,), (Index(0),)) if total != 1 else _SCALAR
-    return Term(out, Side((size,), (index(0, flat, size),)), {0: total})
+    return Term(out, Side((size,), (index(0, table, size),)), {0: total})
 
 
 def _follows(
@@ -355,7 +369,7 @@ def flat_positions(side: Side, labels: tuple[Label, ...]) -> NDArray[np.int64]:
     for size, (label, at) in zip(reversed(side.view), reversed(side.axes), strict=True):
         ones = [1] * len(labels)
         ones[labels.index(label)] = -1
-        along = np.asarray(range(size) if at is None else at, dtype=np.int64)
+        along = as_array(range(size) if at is None else at, dtype=np.int64)
         flat = flat + along.reshape(ones) * stride
         stride *= size
     return flat
@@ -382,6 +396,8 @@ def _structure(part: Term) -> tuple[Any, ...]:
 
 def key_of(at: Positions | None) -> Any:
     """``at`` as something that compares and hashes."""
+    if isinstance(at, Traced):
+        return "traced", at.number
     return at if at is None or isinstance(at, range) else at.tobytes()
 
 

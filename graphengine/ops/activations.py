@@ -15,6 +15,7 @@ import scipy  # scipy.special is imported when it is first used: it takes longer
 from graphengine.jacobian import Rule, term
 from graphengine.ops.base import Array, Elementwise, Example, numbers, slope
 from graphengine.ops.elementwise import Unary, distance
+from graphengine.tracing import as_array
 
 
 def sigmoid(x: Array) -> Array:
@@ -23,7 +24,7 @@ def sigmoid(x: Array) -> Array:
     >>> sigmoid(np.array([-1000.0, 0.0, 1000.0]))
     array([0. , 0.5, 1. ])
     """
-    return np.asarray(np.exp(np.minimum(x, 0.0)) / (1.0 + np.exp(np.minimum(x, -x))))
+    return as_array(np.exp(np.minimum(x, 0.0)) / (1.0 + np.exp(np.minimum(x, -x))))
 
 
 def softplus(x: Array) -> Array:
@@ -32,7 +33,7 @@ def softplus(x: Array) -> Array:
     >>> softplus(np.array([-1000.0, 0.0, 1000.0]))
     array([0.00000000e+00, 6.93147181e-01, 1.00000000e+03])
     """
-    return np.asarray(np.maximum(x, 0.0) + np.log1p(np.exp(np.minimum(x, -x))))
+    return as_array(np.maximum(x, 0.0) + np.log1p(np.exp(np.minimum(x, -x))))
 
 
 class Activation(Unary):
@@ -97,7 +98,7 @@ class Swish(Activation):
 
     def forward(self, x: Array) -> Array:
         """``x`` times its logistic function."""
-        return np.asarray(x * sigmoid(x))
+        return as_array(x * sigmoid(x))
 
     def d_x(self, out: Array, x: Array) -> Rule:
         """``diag(out + σ(x) (1 − out))``, computed without the difference of large numbers."""
@@ -116,7 +117,7 @@ class Gelu(Activation):
 
     def forward(self, x: Array) -> Array:
         """``x`` times the normal distribution function, exact also where that is small."""
-        return np.asarray(x * scipy.special.ndtr(x))
+        return as_array(x * scipy.special.ndtr(x))
 
     def d_x(self, out: Array, x: Array) -> Rule:
         """``diag(Φ(x) + x φ(x))``, where ``φ`` is the density of the normal."""
@@ -263,9 +264,9 @@ class Maxout(Elementwise):
         """1 where this argument is the first of the largest ones."""
         wins = z[position] == out
         for earlier in z[:position]:
-            wins &= earlier != out
+            wins = wins & (earlier != out)
         text = f"{{z{position + 1}}} == {{out}}"
-        return slope(np.asarray(wins, dtype=float), text)
+        return slope(as_array(wins, dtype=float), text)
 
     def margin(self, *z: Array) -> float:
         """The distance between the largest and the next."""

@@ -24,6 +24,7 @@ from graphengine.ops.base import (
     positive,
     slope,
 )
+from graphengine.tracing import as_array, known
 
 
 class _Infix(Elementwise):
@@ -143,9 +144,9 @@ class Power(_Infix):
         """``diag(y x**(y-1))``; 0 where the exponent is 0."""
         exponent = np.where(y == 0, 1.0, y)
         array = np.where(y == 0, 0.0, y * np.power(x, exponent - 1))
-        if y.ndim == 0 and y == 2:
+        if known(y) and y.ndim == 0 and y == 2:
             return 2.0 * term("... <- ...", x="...")
-        if y.ndim == 0 and float(y).is_integer():
+        if known(y) and y.ndim == 0 and float(y).is_integer():
             n = int(y)
             return slope(array, "{x}" if n == 2 else f"{n} * {{x}}**{n - 1}")
         return slope(array, "{y} * {x}**({y} - 1)")
@@ -204,7 +205,7 @@ class MatMul(Op):
 
     def forward(self, A: Array, B: Array) -> Array:
         """The matrix product."""
-        return np.asarray(np.matmul(A, B))
+        return as_array(np.matmul(A, B))
 
     def shape(self, A: Shape, B: Shape) -> Shape:
         """``(..., n, k) @ (..., k, m)`` is ``(..., n, m)``; vectors lose their axis."""

@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 
 from graphengine.errors import OpError, ShapeError, ValuesError, plural
 from graphengine.jacobian import Jacobian, Rule, term
+from graphengine.tracing import as_array
 
 Array: TypeAlias = NDArray[Any]
 Shape: TypeAlias = tuple[int, ...]
@@ -156,7 +157,7 @@ class Op:
     def value(self, *args: Array) -> Array:
         """The value as an array, without warnings: what is not finite shows in the result."""
         with np.errstate(all="ignore"):
-            return np.asarray(self.forward(*args))
+            return as_array(self.forward(*args))
 
     def shape_of(self, *shapes: Shape) -> Shape:
         """:meth:`shape`, with the op's name in front of its errors."""

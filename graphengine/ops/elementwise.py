@@ -13,6 +13,7 @@ import scipy  # scipy.special is imported when it is first used: it takes longer
 
 from graphengine.jacobian import Rule, term
 from graphengine.ops.base import Array, Elementwise, Example, numbers, positive, slope
+from graphengine.tracing import as_array
 
 
 class Unary(Elementwise):
@@ -192,7 +193,7 @@ class Sign(Unary):
 
     def forward(self, x: Array) -> Array:
         """The sign."""
-        return np.asarray(np.sign(x.real))
+        return as_array(np.sign(x.real))
 
     def d_x(self, out: Array, x: Array) -> int:
         """No influence."""
@@ -286,7 +287,7 @@ class Arccos(Unary):
 
 def _arc_slope(x: Array) -> Array:
     """``1 / sqrt(1 - x²)``; as a product, ``1 - x²`` stays exact near 1."""
-    return np.asarray(1.0 / np.sqrt((1.0 - x) * (1.0 + x)))
+    return as_array(1.0 / np.sqrt((1.0 - x) * (1.0 + x)))
 
 
 class Arctan(Unary):
@@ -349,7 +350,7 @@ class XLogY(Elementwise):
 
     def forward(self, x: Array, y: Array) -> Array:
         """``x`` times the logarithm of ``y``."""
-        return np.asarray(scipy.special.xlogy(x, y))
+        return as_array(scipy.special.xlogy(x, y))
 
     def d_x(self, out: Array, x: Array, y: Array) -> Rule:
         """``diag(log(y))``."""

@@ -34,6 +34,7 @@ from graphengine.ops.matrices import (
     singular,
 )
 from graphengine.ops.moving import Rearrangement
+from graphengine.tracing import as_array, known
 
 # --- products -----------------------------------------------------------------------------
 
@@ -46,7 +47,7 @@ class MatVec(Op):
 
     def forward(self, W: Array, x: Array) -> Array:
         """The product."""
-        return np.asarray(np.matmul(W, x[..., None])[..., 0])
+        return as_array(np.matmul(W, x[..., None])[..., 0])
 
     def shape(self, W: Shape, x: Shape) -> Shape:
         """``(..., C, d)`` times ``(..., d)`` is ``(..., C)``."""
@@ -116,7 +117,7 @@ class Dot(Op):
 
     def forward(self, x: Array, y: Array) -> Array:
         """The product."""
-        return np.asarray(np.dot(x, y))
+        return as_array(np.dot(x, y))
 
     def shape(self, x: Shape, y: Shape) -> Shape:
         """A number."""
@@ -153,7 +154,7 @@ class Kron(Op):
 
     def forward(self, A: Array, B: Array) -> Array:
         """The product."""
-        return np.asarray(np.kron(A, B))
+        return as_array(np.kron(A, B))
 
     def shape(self, A: Shape, B: Shape) -> Shape:
         """Sizes multiply, axis by axis."""
@@ -280,7 +281,7 @@ class Trace(_Square):
 
     def forward(self, A: Array) -> Array:
         """The sum of the diagonal."""
-        return np.asarray(np.trace(A, axis1=-2, axis2=-1))
+        return as_array(np.trace(A, axis1=-2, axis2=-1))
 
     def d_A(self, out: Array, A: Array) -> Rule:
         """Ones on the diagonal: ``vec(I)ᵀ``."""
@@ -334,7 +335,7 @@ class Det(_Square):
 
     def forward(self, A: Array) -> Array:
         """The determinant."""
-        return np.asarray(np.linalg.det(A))
+        return as_array(np.linalg.det(A))
 
     def d_A(self, out: Array, A: Array) -> Rule:
         """``det(A) A⁻ᵀ``."""
@@ -360,11 +361,11 @@ class LogDet(_Square):
     def forward(self, A: Array) -> Array:
         """From the factors of an LU decomposition: no overflow."""
         sign, log = np.linalg.slogdet(A)
-        if np.any(sign == 0):
+        if known(sign) and np.any(sign == 0):
             raise singular(A, self.name)
         if np.iscomplexobj(A):  # |det| continued from its sign on the real line
-            return np.asarray(log + np.log(sign * np.sign(sign.real)))
-        return np.asarray(log)
+            return as_array(log + np.log(sign * np.sign(sign.real)))
+        return as_array(log)
 
     def d_A(self, out: Array, A: Array) -> Rule:
         """``A⁻ᵀ``."""
@@ -398,12 +399,12 @@ class LogDetPD(_PositiveDefinite):
     def forward(self, A: Array) -> Array:
         """Twice the sum of the logarithms of the factor's diagonal."""
         L = lower_factor(A, self.name)
-        return np.asarray(2 * np.log(np.diagonal(L, axis1=-2, axis2=-1)).sum(axis=-1))
+        return as_array(2 * np.log(np.diagonal(L, axis1=-2, axis2=-1)).sum(axis=-1))
 
     def d_A(self, out: Array, A: Array) -> Rule:
         """``S⁻¹``, which is symmetric."""
         P = np.linalg.inv(lower_factor(A, self.name))
-        symmetric = np.array_equal(A, np.matrix_transpose(A))
+        symmetric = known(A) and np.array_equal(A, np.matrix_transpose(A))
         text = "inv({A})" if symmetric else "inv(({A} + {A}.T) / 2)"
         return term("... <- ...ij", (np.matrix_transpose(P) @ P, "...ij", text))
 
@@ -469,7 +470,7 @@ class Solve(Op):
     def forward(self, A: Array, b: Array) -> Array:
         """The solution."""
         try:
-            return np.asarray(np.linalg.solve(A, b))
+            return as_array(np.linalg.solve(A, b))
         except np.linalg.LinAlgError:
             raise singular(A, self.name) from None
 

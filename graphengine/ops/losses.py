@@ -29,6 +29,8 @@ from graphengine.ops.base import (
     slope,
 )
 from graphengine.ops.elementwise import distance
+from graphengine.ops.moving import whole
+from graphengine.tracing import as_array, known
 
 
 def log_softmax(x: Array, axis: int = -1) -> Array:
@@ -38,8 +40,8 @@ def log_softmax(x: Array, axis: int = -1) -> Array:
     array([-6.93147181e-01, -6.93147181e-01, -2.00069315e+03])
     """
     shift = np.max(x.real, axis=axis, keepdims=True, initial=-np.inf)
-    moved = np.asarray(x - np.where(np.isfinite(shift), shift, 0.0))
-    return np.asarray(moved - np.log(np.sum(np.exp(moved), axis=axis, keepdims=True)))
+    moved = as_array(x - np.where(np.isfinite(shift), shift, 0.0))
+    return as_array(moved - np.log(np.sum(np.exp(moved), axis=axis, keepdims=True)))
 
 
 def softmax(x: Array, axis: int = -1) -> Array:
@@ -50,7 +52,7 @@ def softmax(x: Array, axis: int = -1) -> Array:
     """
     shift = np.max(x.real, axis=axis, keepdims=True, initial=-np.inf)
     powers = np.exp(x - np.where(np.isfinite(shift), shift, 0.0))
-    return np.asarray(powers / np.sum(powers, axis=axis, keepdims=True))
+    return as_array(powers / np.sum(powers, axis=axis, keepdims=True))
 
 
 # --- softmax ------------------------------------------------------------------------------
@@ -174,7 +176,7 @@ class CrossEntropy(ClassLoss):
 
     def forward(self, p: Array, y: Array) -> Array:
         """The cross-entropy."""
-        return np.asarray(0.0 - np.sum(scipy.special.xlogy(y, p), axis=-1))
+        return as_array(0.0 - np.sum(scipy.special.xlogy(y, p), axis=-1))
 
     def d_p(self, out: Array, p: Array, y: Array) -> Rule:
         """``-(y / p)ᵀ``; 0 where ``y = 0``."""
@@ -203,12 +205,12 @@ class SoftmaxCrossEntropy(ClassLoss):
     def forward(self, s: Array, y: Array) -> Array:
         """The cross-entropy."""
         weighted = np.where(y == 0, 0.0, y * log_softmax(s))
-        return np.asarray(0.0 - np.sum(weighted, axis=-1))
+        return as_array(0.0 - np.sum(weighted, axis=-1))
 
     def d_s(self, out: Array, s: Array, y: Array) -> Rule:
         """``(softmax(s) − y)ᵀ``; for other sums of ``y``, ``(softmax(s) Σy − y)ᵀ``."""
         total = np.sum(y, axis=-1, keepdims=True)
-        whole = bool(np.all(np.abs(total - 1.0) < 1e-12))
+        whole = known(total) and bool(np.all(np.abs(total - 1.0) < 1e-12))
         text = "softmax({s}) - {y}" if whole else "softmax({s}) * sum({y}) - {y}"
         return self.rule(softmax(s) * total - y, text)
 
@@ -249,22 +251,21 @@ class SvmLoss(Op):
 
     def forward(self, s: Array, label: Array) -> Array:
         """The sum over the classes that come too close."""
-        return np.asarray(np.sum(np.maximum(self._excess(s, label), 0.0), axis=-1))
+        return as_array(np.sum(np.maximum(self._excess(s, label), 0.0), axis=-1))
 
     def d_s(self, out: Array, s: Array, label: Array) -> Rule:
         """1 for each class that comes too close, and minus their count for the label's own."""
         array = np.heaviside(self._excess(s, label), 0.0)
         counts = np.sum(array, axis=-1, keepdims=True)
-        np.put_along_axis(array, _places(label, s.shape[-1]), -counts, axis=-1)
+        array = np.where(_own(label, s.shape[-1]), -counts, array)
         text = f"step({{s}} - {{s}}[{{label}}] + {self.delta:g}) - count * one_hot({{label}})"
         return term("... <- ...i", (array, "...i", text))
 
     def _excess(self, s: Array, label: Array) -> Array:
         """``s_j − s_label + delta``, and ``-inf`` for the label's own."""
-        places = _places(label, s.shape[-1])
-        excess = np.asarray(s - np.take_along_axis(s, places, axis=-1) + self.delta)
-        np.put_along_axis(excess, places, -np.inf, axis=-1)
-        return excess
+        classes = s.shape[-1]
+        chosen = np.take_along_axis(s, _places(label, classes), axis=-1)
+        return np.where(_own(label, classes), -np.inf, s - chosen + self.delta)
 
     def margin(self, s: Array, label: Array) -> float:
         """The distance of the nearest class from the margin."""
@@ -314,7 +315,7 @@ class BinaryCrossEntropy(BinaryLoss):
 
     def forward(self, p: Array, y: Array) -> Array:
         """The cross-entropy of each entry."""
-        return np.asarray(0.0 - scipy.special.xlogy(y, p) - scipy.special.xlog1py(1.0 - y, -p))
+        return as_array(0.0 - scipy.special.xlogy(y, p) - scipy.special.xlog1py(1.0 - y, -p))
 
     def d_p(self, out: Array, p: Array, y: Array) -> Rule:
         """``diag((p − y) / (p (1 − p)))``."""
@@ -343,7 +344,7 @@ class SigmoidCrossEntropy(BinaryLoss):
     def forward(self, z: Array, y: Array) -> Array:
         """The cross-entropy; large parts cancel before the small one is added."""
         large = np.maximum(z, 0.0) - y * z
-        return np.asarray(large + np.log1p(np.exp(np.minimum(z, -z))))
+        return as_array(large + np.log1p(np.exp(np.minimum(z, -z))))
 
     def d_z(self, out: Array, z: Array, y: Array) -> Rule:
         """``diag(σ(z) − y)``."""
@@ -408,7 +409,7 @@ class SquaredError(Op):
 
     def forward(self, x: Array, y: Array) -> Array:
         """The sum of squares."""
-        return np.asarray(np.sum(np.square(x - y)))
+        return as_array(np.sum(np.square(x - y)))
 
     def d_x(self, out: Array, x: Array, y: Array) -> Rule:
         """``2 (x − y)ᵀ``."""
@@ -435,6 +436,8 @@ class SquaredError(Op):
 
 def _places(label: Array, classes: int) -> Array:
     """Class indices as whole numbers with an axis of size 1; :class:`ValuesError` for others."""
+    if not known(label):
+        return np.expand_dims(whole(label, 0, classes), -1)
     label = np.asarray(label).real
     bad = (label != np.floor(label)) | (label < 0) | (label >= classes)
     if np.any(bad):
@@ -447,10 +450,15 @@ def _places(label: Array, classes: int) -> Array:
     return label.astype(np.intp)[..., None]
 
 
+def _own(label: Array, classes: int) -> Array:
+    """Which class is each example's own."""
+    return as_array(_places(label, classes) == np.arange(classes))
+
+
 def _probabilities(rng: np.random.Generator, *shape: int) -> Array:
     """Positive numbers that add up to 1 along the last axis."""
     found = positive(rng, *shape)
-    return np.asarray(found / found.sum(axis=-1, keepdims=True))
+    return as_array(found / found.sum(axis=-1, keepdims=True))
 
 
 def _inside(rng: np.random.Generator, *shape: int) -> Array:

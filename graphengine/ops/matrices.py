@@ -6,6 +6,7 @@ import numpy as np
 
 from graphengine.errors import OpError
 from graphengine.ops.base import Array
+from graphengine.tracing import as_array, recorded
 
 __all__ = ["cofactors", "definite", "inverse", "lower_factor", "regular", "singular"]
 
@@ -13,7 +14,7 @@ __all__ = ["cofactors", "definite", "inverse", "lower_factor", "regular", "singu
 def inverse(A: Array, name: str) -> Array:
     """``A⁻¹``, for the op ``name``; :class:`OpError` for a singular matrix."""
     try:
-        return np.asarray(np.linalg.inv(A))
+        return as_array(np.linalg.inv(A))
     except np.linalg.LinAlgError:
         raise singular(A, name) from None
 
@@ -39,7 +40,7 @@ def lower_factor(A: Array, name: str) -> Array:
     """
     S = (A + np.matrix_transpose(A)) / 2
     try:
-        return np.asarray(np.linalg.cholesky(S))
+        return as_array(np.linalg.cholesky(S))
     except np.linalg.LinAlgError:
         smallest = np.linalg.eigvalsh(np.nan_to_num(S))[..., 0]
         lowest = np.unravel_index(np.argmin(smallest), smallest.shape)
@@ -52,26 +53,28 @@ def lower_factor(A: Array, name: str) -> Array:
         ) from None
 
 
+@recorded(lambda A: A.shape)
 def cofactors(A: Array) -> Array:
     """``det(A) A⁻ᵀ``, continued to singular matrices; not a number where ``A`` is not finite.
 
     The product holds up to the last nonzero pivot: determinant and inverse come from one
-    factorisation, and an error of its smallest pivot cancels between the two.
+    factorisation, and an error of its smallest pivot cancels between the two.  Where the
+    determinant vanishes, with ``A = U diag(s) Vᵀ`` the cofactors are
+    ``det(U) det(V) U diag(Π_{j≠i} s_j) Vᵀ``.
     """
     det = np.linalg.det(A)[..., None, None]
     safe = np.isfinite(det) & (np.abs(det) > np.finfo(np.float64).tiny)
     found = det * np.matrix_transpose(np.linalg.inv(np.where(safe, A, np.eye(A.shape[-1]))))
-    return found if safe.all() else np.where(safe, found, _singular_cofactors(A))
-
-
-def _singular_cofactors(A: Array) -> Array:
-    """With ``A = U diag(s) Vᵀ`` the cofactors are ``det(U) det(V) U diag(Π_{j≠i} s_j) Vᵀ``."""
+    if safe.all():
+        return np.asarray(found)
     finite = np.isfinite(A).all(axis=(-2, -1), keepdims=True)
     U, s, Vt = np.linalg.svd(np.where(finite, A, 0.0))
     sign = np.round(np.linalg.det(U) * np.linalg.det(Vt))
-    logs = np.where(np.eye(A.shape[-1], dtype=bool), 0.0, np.log(s)[..., None, :])
+    with np.errstate(divide="ignore"):
+        logs = np.where(np.eye(A.shape[-1], dtype=bool), 0.0, np.log(s)[..., None, :])
     scaled = sign[..., None] * np.exp(logs.sum(axis=-1))
-    return np.where(finite, (U * scaled[..., None, :]) @ Vt, np.nan)
+    singular_ones = np.where(finite, (U * scaled[..., None, :]) @ Vt, np.nan)
+    return np.where(safe, found, singular_ones)
 
 
 def regular(rng: np.random.Generator, n: int, *stack: int, smallest: float = 0.5) -> Array:

@@ -14,8 +14,9 @@ from graphengine.errors import OpError
 from graphengine.jacobian import Jacobian, Rule
 from graphengine.jacobian.terms import Index, Side, Term
 from graphengine.ops.base import ATOM, Array, Op, Shape, Written
+from graphengine.tracing import INT, known, recorded
 
-__all__ = ["Moving", "Rearrangement", "along", "places"]
+__all__ = ["Moving", "Rearrangement", "along", "places", "whole"]
 
 
 class Moving(Op):
@@ -118,8 +119,19 @@ def _plain(given: Any, where: str, *, several: bool) -> int | tuple[int, ...]:
         raise OpError(where, expected=expected, got=f"{given!r:.60}") from None
 
 
+@recorded(lambda given, low, high: given.shape, INT)
+def whole(given: Array, low: int, high: int) -> NDArray[np.intp]:
+    """``given`` as whole numbers from ``low`` to ``high`` − 1."""
+    found = np.asarray(given).astype(np.intp)
+    if np.any((found != given) | (found < low) | (found >= high)):
+        raise IndexError(f"expected whole numbers from {low} to {high - 1}")
+    return found
+
+
 def places(given: Array, low: int, high: int, where: str) -> NDArray[np.intp]:
     """``given`` as whole numbers from ``low`` up to ``high`` − 1; :class:`OpError` otherwise."""
+    if not known(given):
+        return whole(given, low, high)  # type: ignore[no-any-return]  # stands for an array
     array = np.asarray(given)
     wrong = ~((array == np.floor(array)) & (array >= low) & (array < high))
     if wrong.any():

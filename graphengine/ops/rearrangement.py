@@ -28,6 +28,7 @@ from graphengine.ops.base import (
 )
 from graphengine.ops.moving import Moving, Rearrangement, along, places
 from graphengine.ops.selection import Comparison
+from graphengine.tracing import as_array
 
 # --- one array ----------------------------------------------------------------------------
 
@@ -349,7 +350,7 @@ def _triangle(size: int) -> Jacobian:
         return Jacobian.identity((size,))
     count = size * (size + 1) // 2
     guard(count * 4 * np.dtype(np.intp).itemsize, DEFAULT_LIMIT, f"the Jacobian of {size} sums")
-    rows, cols = (np.asarray(part, dtype=np.intp) for part in np.tril_indices(size))
+    rows, cols = (as_array(part, dtype=np.intp) for part in np.tril_indices(size))
     out, into = (Side((size,), (Index(0, part),)) for part in (rows, cols))
     return Jacobian((size,), (size,), (Term(out, into, {0: count}),))
 
@@ -417,7 +418,7 @@ class Stack(Moving):
     def d_xs(self, position: int, out: Array, *xs: Array) -> Jacobian:
         """The identity, at this argument's place on the new axis."""
         axis = self.axis % out.ndim
-        inner = Jacobian.rearrangement(np.asarray(position), (len(xs),)).T
+        inner = Jacobian.rearrangement(as_array(position), (len(xs),)).T
         return along(inner, axis, out.shape)
 
     @classmethod
@@ -448,7 +449,7 @@ class OneHot(Moving):
     def forward(self, labels: Array) -> Array:
         """Zeros and ones."""
         at = places(labels, 0, self.classes, "one_hot: labels")
-        return np.asarray(at[..., None] == np.arange(self.classes), dtype=np.float64)
+        return as_array(at[..., None] == np.arange(self.classes), dtype=np.float64)
 
     def shape(self, labels: Shape) -> Shape:
         """One axis more."""

@@ -21,6 +21,7 @@ from graphengine.ops.base import (
     positive,
 )
 from graphengine.ops.elementwise import distance
+from graphengine.tracing import as_array, recorded
 
 
 class Reduction(Op):
@@ -52,7 +53,7 @@ class Reduction(Op):
 
     def over(self, function: Callable[..., Any], x: Array) -> Array:
         """``function`` of ``x``, one of NumPy's reductions, along the op's axes."""
-        return np.asarray(function(x, axis=self.axis, keepdims=self.keepdims))
+        return as_array(function(x, axis=self.axis, keepdims=self.keepdims))
 
     def labels(self, x: Array) -> tuple[str, str]:
         """Labels of the output and of the input."""
@@ -151,7 +152,7 @@ class Norm(Reduction):
         scale = np.max(sizes, axis=self.axis, keepdims=True, initial=0.0)
         scale = np.where((scale > 0) & np.isfinite(scale), scale, 1.0)
         total = np.sum(np.square(x / scale), axis=self.axis, keepdims=True)
-        return self.dropped(np.asarray(scale * np.sqrt(total)))
+        return self.dropped(as_array(scale * np.sqrt(total)))
 
     def d_x(self, out: Array, x: Array) -> Rule:
         """``xᵀ / out``; 0 where ``out`` is 0."""
@@ -201,8 +202,8 @@ class Var(Reduction):
         """``x`` less its mean; less its first entry before, which leaves nothing of a constant."""
         axes = axes_of(self.axis, x.ndim)
         first = tuple(slice(0, 1) if k in axes else slice(None) for k in range(x.ndim))
-        moved = np.asarray(x - x[first])
-        return np.asarray(moved - np.mean(moved, axis=self.axis, keepdims=True))
+        moved = as_array(x - x[first])
+        return as_array(moved - np.mean(moved, axis=self.axis, keepdims=True))
 
     @classmethod
     def examples(cls, rng: np.random.Generator) -> Iterator[Example]:
@@ -231,10 +232,7 @@ class Prod(Reduction):
         It is computed without a division, so that it holds for zeros too.
         """
         rows = _rows(x, axes_of(self.axis, x.ndim))
-        others = np.ones(rows.shape)
-        np.cumprod(rows[:, :-1], axis=1, out=others[:, 1:])
-        others[:, :-1] *= np.cumprod(rows[:, :0:-1], axis=1)[:, ::-1]
-        return self.rule(x, _unrows(others, x, axes_of(self.axis, x.ndim)), "{out} / {x}")
+        return self.rule(x, _unrows(_others(rows), x, axes_of(self.axis, x.ndim)), "{out} / {x}")
 
     @classmethod
     def examples(cls, rng: np.random.Generator) -> Iterator[Example]:
@@ -257,8 +255,7 @@ class Extreme(Reduction):
         axes = axes_of(self.axis, x.ndim)
         rows = _rows(x, axes)
         places = np.argmax(rows, axis=1) if sign > 0 else np.argmin(rows, axis=1)
-        mask = np.zeros(rows.shape)
-        mask[np.arange(len(rows)), places] = 1.0
+        mask = as_array(places[:, None] == np.arange(rows.shape[1]), dtype=float)
         return self.rule(x, _unrows(mask, x, axes), "{x} == {out}")
 
     def lead(self, x: Array, sign: float) -> float:
@@ -326,7 +323,7 @@ class LogSumExp(Reduction):
         shift = np.max(x.real, axis=self.axis, keepdims=True, initial=-np.inf)
         shift = np.where(np.isfinite(shift), shift, 0.0)
         total = np.sum(np.exp(x - shift), axis=self.axis, keepdims=True)
-        return self.dropped(np.asarray(np.log(total) + shift))
+        return self.dropped(as_array(np.log(total) + shift))
 
     def d_x(self, out: Array, x: Array) -> Rule:
         """``softmax(x)ᵀ``, that is ``exp(x - out)ᵀ``."""
@@ -342,6 +339,15 @@ class LogSumExp(Reduction):
 
 
 # --- helpers ------------------------------------------------------------------------------
+
+
+@recorded(lambda rows: rows.shape)
+def _others(rows: Array) -> Array:
+    """The product of the other entries of each row."""
+    others = np.ones(rows.shape)
+    np.cumprod(rows[:, :-1], axis=1, out=others[:, 1:])
+    others[:, :-1] *= np.cumprod(rows[:, :0:-1], axis=1)[:, ::-1]
+    return others
 
 
 def _rows(x: Array, axes: tuple[int, ...]) -> Array:

@@ -13,6 +13,7 @@ import numpy as np
 from graphengine.jacobian import Rule
 from graphengine.ops.base import SUM, Array, Elementwise, Example, Written, numbers, slope
 from graphengine.ops.elementwise import distance
+from graphengine.tracing import as_array
 
 
 class Pair(Elementwise):
@@ -163,7 +164,7 @@ class Comparison(Pair):
 
     def forward(self, x: Array, y: Array) -> Array:
         """Ones and zeros; the real parts decide."""
-        return np.asarray(self.compare(x.real, y.real), dtype=float)
+        return as_array(self.compare(x.real, y.real), dtype=float)
 
     def d_x(self, out: Array, x: Array, y: Array) -> int:
         """No influence."""
@@ -226,7 +227,7 @@ class NotEqual(Comparison):
 
 def _mask(condition: Any, text: str) -> Rule:
     """The slope that is 1 where ``condition`` holds and 0 elsewhere."""
-    return slope(np.asarray(condition, dtype=float), text)
+    return slope(as_array(condition, dtype=float), text)
 
 
 def _two(rng: np.random.Generator, *shape: int) -> tuple[Array, Array]:

@@ -1,0 +1,303 @@
+"""From a tape to a program: which calls are needed, what they are called, in which lines."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import keyword
+import re
+import textwrap
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from graphengine.flat.recording import Part, Recorded
+from graphengine.flat.writing import ATOM, Text, expression, is_number, needs_names, number
+from graphengine.tracing import Traced
+
+__all__ = ["Line", "Program", "Writer"]
+
+WIDTH = 92
+"""Longer expressions are cut into several lines."""
+
+
+class Line(NamedTuple):
+    """One statement, and the section of the tape that it belongs to."""
+
+    text: str
+    section: int
+
+
+@dataclass
+class Program:
+    """A function's text in its parts."""
+
+    name: str
+    inputs: Mapping[str, Traced]
+    """The arguments' names and shapes."""
+    setup: list[str] = field(default_factory=list)
+    """Statements that run once: buffers, and views of them."""
+    lines: list[Line] = field(default_factory=list)
+    returned: str = "()"
+    constants: dict[str, Any] = field(default_factory=dict)
+    functions: dict[str, Any] = field(default_factory=dict)
+    sections: Sequence[Any] = ()
+
+    @property
+    def numbers_alone(self) -> bool:
+        """Whether there is no array among the inputs: then they are taken as they come."""
+        return all(x.shape == () for x in self.inputs.values())
+
+    # --- text -------------------------------------------------------------------------------
+
+    def checks(self) -> Iterator[str]:
+        """Statements that turn the inputs into arrays of the right shape."""
+        if self.numbers_alone:
+            return
+        for name, x in self.inputs.items():
+            if x.shape == ():
+                yield f"{name} = float({name})"
+            else:
+                yield f"{name} = np.asarray({name}, float)"
+                yield f"if {name}.shape != {x.shape}:"
+                yield f'    raise ValueError(f"{name}: expected shape {x.shape}, got {{{name}.shape}}")'
+
+    def body(self, *, comments: bool) -> Iterator[str]:
+        """The statements, under comments that say what they compute."""
+        section = 0
+        for line in self.lines:
+            if comments and line.section != section:
+                said = comment(self.sections[line.section])
+                if said:
+                    yield said
+                section = line.section
+            yield line.text
+        yield f"return {self.returned}"
+
+    def function(self, *, comments: bool = False, guarded: bool = False) -> str:
+        """The text of the function alone; ``guarded`` hands what fails to ``_otherwise``."""
+        body = [*self.checks(), *self.body(comments=comments)]
+        if not self.numbers_alone:
+            checks = list(self.checks())
+            inner = textwrap.indent("\n".join(body[len(checks) :]), "    ")
+            body = [*checks, 'with np.errstate(all="ignore"):', inner]
+        if guarded:
+            inner = textwrap.indent("\n".join(body), "    ")
+            given = ", ".join(self.inputs)
+            body = ["try:", inner, "except _FAILED:", f"    return _otherwise({given})"]
+        head = f"def {self.name}({', '.join(self.inputs)}):\n"
+        return head + textwrap.indent("\n".join(body), "    ") + "\n"
+
+
+def comment(part: Part | None) -> str:
+    """What a section computes, on one line."""
+    if part is None:
+        return ""
+    if part.parent is None:
+        text = f"{part.node.name} = {part.node.formula}" if part.node.named else part.node.formula
+    else:
+        says = part.notation() if part.notation else ""
+        text = f"∂{part.node.name}/∂{part.parent.name}: {says}"
+    line = re.sub(r"\s+", " ", text)
+    return "# " + (line if len(line) <= WIDTH else line[: WIDTH - 1] + "…")
+
+
+# --- names --------------------------------------------------------------------------------
+
+_TAKEN = frozenset({"np", "math", "scipy", "float", "abs", "blas", "bool"})
+
+
+class Names:
+    """Names of a program, each given once."""
+
+    def __init__(self) -> None:
+        self._used = set(_TAKEN)
+        self._counts: dict[str, itertools.count[int]] = {}
+
+    def new(self, wish: str) -> str:
+        """``wish`` as a name of Python, with a number where it is taken."""
+        plain = re.sub(r"\W", "_", wish, flags=re.ASCII)
+        if not plain or plain[0].isdigit() or plain.startswith("__"):
+            plain = "v" + plain
+        while plain in self._used or keyword.iskeyword(plain):
+            count = self._counts.setdefault(wish, itertools.count(2))
+            plain = f"{re.sub(r'[^A-Za-z0-9_]', '_', wish) or 'v'}_{next(count)}"
+        self._used.add(plain)
+        return plain
+
+    def numbered(self, letter: str) -> str:
+        """``t1``, ``t2``, …"""
+        count = self._counts.setdefault(letter + "#", itertools.count(1))
+        name = f"{letter}{next(count)}"
+        while name in self._used:
+            name = f"{letter}{next(count)}"
+        self._used.add(name)
+        return name
+
+
+# --- lines --------------------------------------------------------------------------------
+
+
+class Writer:
+    """Writes the calls that results need, in their order: each is a statement, or stands inside
+    the one statement that uses it.
+    """
+
+    def __init__(self, recorded: Recorded, name: str) -> None:
+        self.recorded, self.tape = recorded, recorded.tape
+        self.names = Names()
+        self.program = Program(
+            self.names.new(name or "graph"),
+            {self.names.new(key): x for key, x in recorded.inputs.items()},
+            sections=self.tape.sections,
+        )
+        self.texts: dict[int, Text] = {
+            x.number: Text(key, ATOM) for key, x in self.program.inputs.items()
+        }
+        self.needed = needed(recorded.results)
+        self.uses = self._uses()
+        self._constants: dict[int, str] = {}
+        self._functions: dict[Any, str] = {}
+
+    def _uses(self) -> Counter[int]:
+        """How many calls and results use each number; those needed by name count twice."""
+        found: Counter[int] = Counter()
+        for k in self.needed:
+            step = self.tape.steps[k]
+            number_of_names = needs_names(step) and is_number(self.tape.results[k])
+            weight = 2 if number_of_names else 1
+            for arg in step.args:
+                if isinstance(arg, Traced):
+                    found[arg.number] += weight
+        for x in self.recorded.results:
+            if isinstance(x, Traced):
+                found[x.number] += 1
+        return found
+
+    def write(self) -> Program:
+        """The whole program."""
+        for k in self.needed:
+            if k not in self.texts:
+                self.call(self.tape.results[k])
+        self.finish()
+        return self.program
+
+    def call(self, x: Traced) -> None:
+        """One call: as a statement where it has a name or is used several times."""
+        text = self.expression(x)
+        name = self.recorded.names.get(x.number)
+        if x.step.view and name is None and len(text.text) < WIDTH // 2:
+            self.texts[x.number] = text
+            return
+        if name is None and self.uses[x.number] == 1 and len(text.text) < WIDTH // 2:
+            self.texts[x.number] = text
+            return
+        self.assign(x, text, name)
+
+    def assign(self, x: Traced, text: Text, name: str | None) -> None:
+        """A statement that gives ``x`` a name."""
+        called = self.names.new(name) if name else self.names.numbered("t")
+        self.program.lines.append(Line(f"{called} = {text.text}", x.step.section))
+        self.texts[x.number] = Text(called, ATOM)
+
+    def finish(self) -> None:
+        """What is returned: results that share nothing with each other or with the inputs."""
+        shown, seen = [], set()
+        inputs = {x.number for x in self.recorded.inputs.values()}
+        for x in self.recorded.results:
+            if not isinstance(x, Traced):
+                text = self.constant(np.asarray(x))
+                shown.append(text.text if np.ndim(x) == 0 else f"{text.text}.copy()")
+                continue
+            root = x
+            while root.step.view:
+                root = root.step.args[0]
+            text = self.texts[x.number]
+            shared = root.number in inputs or root.number in seen or not isinstance(root, Traced)
+            seen.add(root.number)
+            shown.append(f"{text.within(ATOM)}.copy()" if shared and x.shape else text.text)
+        one = len(shown) == 1
+        self.program.returned = shown[0] if one else "(" + ", ".join(shown) + ")"
+
+    # --- parts of a line --------------------------------------------------------------------
+
+    def expression(self, x: Traced) -> Text:
+        """The text of the call that makes ``x``."""
+        return expression(x, [self.operand(arg) for arg in x.step.args], self.called)
+
+    def operand(self, arg: Any) -> Text:
+        """The text of an argument: a name, an expression that stands inside, a constant."""
+        if isinstance(arg, Traced):
+            return self.texts[arg.number]
+        if isinstance(arg, np.ndarray):
+            return self.constant(arg)
+        if isinstance(arg, str):
+            return Text(repr(arg), ATOM)
+        text = number(arg)
+        return Text(text, ATOM if not text.startswith("-") else ATOM - 2)
+
+    def constant(self, array: Any) -> Text:
+        """The name of a constant array; a number as it is."""
+        if array.ndim == 0:
+            return self.operand(array.item())
+        name = self._constants.get(id(array))
+        if name is None:
+            name = self._constants[id(array)] = self.names.numbered("c")
+            self.program.constants[name] = array
+        return Text(name, ATOM)
+
+    def called(self, function: Any) -> str:
+        """The name of a function in the program."""
+        if isinstance(function, str):
+            return {"placed": self._own(_placed), "concatenate": "np.concatenate"}.get(
+                function, f"np.{function}"
+            )
+        if isinstance(function, np.ufunc):
+            return _ufunc(function)
+        module = getattr(function, "__module__", "") or ""
+        if module.startswith("numpy"):
+            return ("np.linalg." if "linalg" in module else "np.") + str(function.__name__)
+        return self._own(function)
+
+    def _own(self, function: Any) -> str:
+        if function not in self._functions:
+            given = getattr(function, "__name__", type(function).__name__).lstrip("_")
+            name = self._functions[function] = self.names.new("_" + given)
+            self.program.functions[name] = function
+        return self._functions[function]
+
+
+def _ufunc(function: np.ufunc) -> str:
+    name = function.__name__
+    return f"np.{name}" if getattr(np, name, None) is function else f"scipy.special.{name}"
+
+
+def _placed(values: Any, shape: Any, key: Any) -> Any:
+    """Zeros with ``values`` at ``key``."""
+    whole = np.zeros(shape)
+    whole[key] = values
+    return whole
+
+
+def needed(results: Sequence[Any]) -> list[int]:
+    """The numbers of the calls that lead to ``results``, in their order."""
+    found: set[int] = set()
+    waiting = [x for x in results if isinstance(x, Traced)]
+    while waiting:
+        x = waiting.pop()
+        if x.number not in found:
+            found.add(x.number)
+            waiting += [arg for arg in x.step.args if isinstance(arg, Traced)]
+    return sorted(found)
+
+
+def source_of(function: Any) -> str:
+    """A function's own text, without its decorator."""
+    text = textwrap.dedent(inspect.getsource(getattr(function, "__wrapped__", function)))
+    return text[text.index("def ") :]
+
+
+__all__ += ["is_number", "source_of"]

@@ -1,0 +1,87 @@
+"""Zero times infinity is zero: where a product may meet it, the product is a guarded one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from graphengine.tracing.tape import Traced, known, recorded
+
+
+@recorded(lambda left, right: np.broadcast_shapes(np.shape(left), np.shape(right)))
+def _times(left: Any, right: Any) -> Any:
+    """``left * right``, in which zero times anything is zero."""
+    product = np.asarray(left * right)
+    if not np.isfinite(product.sum()):
+        zero = np.isnan(product) & ((left == 0) | (right == 0))
+        product = np.where(zero, 0.0, product)
+    return product
+
+
+def guarded(left: Any, right: Any, product: Any) -> Any:
+    """``product`` of ``left`` and ``right``, by a function in which zero times anything is zero
+    where one of them may be infinite.
+    """
+    for one, other in ((left, right), (right, left)):
+        if _infinite(one) and not (known(other) and np.all(np.asarray(other) != 0)):
+            return _times(left, right)
+    return product
+
+
+_POSITIVE = frozenset({np.exp, np.cosh})
+_NEVER_NEGATIVE = frozenset({np.square, np.absolute, *_POSITIVE})
+_MOVED = frozenset({np.reshape, np.transpose, np.broadcast_to, np.negative, "getitem"})
+
+
+def _infinite(x: Any) -> bool:
+    """Whether a slope may be infinite though what it is a function of is finite.
+
+    Quotients and logarithms, also multiplied by numbers and moved.  A gradient that comes down is
+    not followed to where it came from, and for numbers Python raises an error.
+    """
+    while isinstance(x, Traced) and x.shape:
+        call, args = x.step.call, x.step.args
+        if call is np.divide:
+            return not _away_from_zero(args[1])
+        if call in {np.log, np.log1p, np.reciprocal}:
+            return True
+        if call is np.power:
+            return not (known(args[1]) and np.all(np.asarray(args[1]) >= 0))
+        if call is np.where:
+            return any(map(_infinite, args[1:]))
+        if call is np.multiply and isinstance(args[0], (float, int)):
+            x = args[1]
+        elif call in _MOVED:
+            x = args[0]
+        else:
+            return False
+    return False
+
+
+def _away_from_zero(x: Any) -> bool:
+    """Whether it can be seen that no entry is zero."""
+    if known(x):
+        return bool(np.all(np.asarray(x) != 0))
+    call, args = x.step.call, x.step.args
+    if call in _POSITIVE:
+        return True
+    if call is np.add:
+        number, rest = args if known(args[0]) else args[::-1]
+        return known(number) and bool(np.all(np.asarray(number) > 0)) and _never_negative(rest)
+    if call in {np.sum, np.sqrt, *_MOVED} or (call is np.multiply and known(args[0])):
+        return _away_from_zero(args[-1])
+    return False
+
+
+def _never_negative(x: Any) -> bool:
+    if known(x):
+        return bool(np.all(np.asarray(x) >= 0))
+    call, args = x.step.call, x.step.args
+    if call in _NEVER_NEGATIVE:
+        return True
+    if call in {np.sum, np.mean, np.sqrt, np.reshape, np.transpose, np.broadcast_to}:
+        return _never_negative(args[0])
+    if call in {np.add, np.divide, np.multiply}:
+        return all(map(_never_negative, args))
+    return False
