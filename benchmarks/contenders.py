@@ -204,11 +204,13 @@ def _pytensor(formula: Formula, values: Values, count: int, linker: str) -> Any:
     return partial(function, *given)
 
 
-def casadi(formula: Formula, values: Values, count: int, **options: Any) -> Contender:
-    """``formula(casadi, *symbols)`` on MX, run on memory that it shares with NumPy.
+def casadi(
+    formula: Formula, values: Values, count: int, *, kind: str = "MX", **options: Any
+) -> Contender:
+    """``formula(casadi, *symbols)``, run on memory that it shares with NumPy.
 
     CasADi stores columns: a matrix is given as its transpose's memory, and read so.  A vector is a
-    column.
+    column.  ``kind`` "SX" is for scalar expressions, and ``options`` are those of its functions.
     """
     name = "CasADi, gcc" if options.get("jit") else "CasADi"
 
@@ -216,7 +218,8 @@ def casadi(formula: Formula, values: Values, count: int, **options: Any) -> Cont
         import casadi
 
         sizes = {one: np.shape(value) for one, value in values.items()}
-        symbols = [casadi.MX.sym(one, *(shape or (1,))) for one, shape in sizes.items()]
+        symbol = getattr(casadi, kind).sym
+        symbols = [symbol(one, *(shape or (1,))) for one, shape in sizes.items()]
         value = formula(casadi, *symbols)
         gradients = [casadi.gradient(value, one) for one in symbols[:count]]
         function = casadi.Function("f", symbols, [value, *gradients], options)

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from benchmarks.problem import BY_HAND, OURS, Contender, Growth, LeftOut, Problem, modules, problems
+from benchmarks.problem import Contender, Growth, LeftOut, Problem, modules, problems
 from benchmarks.timing import (
     SLOW,
     in_turns,
@@ -90,8 +90,7 @@ def worst(found: Sequence[Any], expected: Sequence[Any]) -> float:
 
 def wanted(contender: Contender, only: Sequence[str]) -> bool:
     """Whether ``only`` names it; the word "ours" stands for this package and code by hand."""
-    ours = "ours" in only and contender.name in (*OURS, *BY_HAND)
-    return not only or ours or contender.name in only
+    return not only or contender.name in only or ("ours" in only and contender.is_ours)
 
 
 def prepared(contender: Contender, expected: Sequence[Any], row: Row) -> Callable[[], Any] | None:
@@ -160,7 +159,7 @@ def measure(
         found = [*seconds, rows[name].seconds] if name not in repeats else seconds
         _record(rows[name], found, repeats.get(name, 1))
     for contender in chosen:
-        if contender.name in repeats and contender.name in (*OURS, *BY_HAND):
+        if contender.name in repeats and contender.is_ours:
             say(contender.name)
             traced(contender, rows[contender.name])
     return [rows[one.name] for one in chosen]

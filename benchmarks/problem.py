@@ -25,8 +25,11 @@ REUSE = "compiled, reuse"
 OURS = ("run", "compiled", REUSE, "compiled, fused", "lecture")
 """The contenders that are this package."""
 
-BY_HAND = (HAND, "fused loop by hand")
-"""The contenders that a person wrote: no library differentiates."""
+FUSED_BY_HAND = "fused loop by hand"
+
+BY_HAND = (HAND, FUSED_BY_HAND)
+"""The contenders that a person wrote: no library differentiates.  A name may go on, as in
+"hand-written, backwards"."""
 
 
 class LeftOut(Exception):
@@ -47,6 +50,11 @@ class Contender:
     make: Callable[[], Callable[[], Any]]
     read: Callable[[Any], Sequence[Any]] = list
     needs: tuple[str, ...] = ()
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it is this package, or code by hand: no peer."""
+        return self.name in OURS or self.name.startswith(BY_HAND)
 
 
 @dataclass(frozen=True)
