@@ -9,6 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike
 
+from graphengine.elimination import between, eliminated, good_order
 from graphengine.errors import (
     GraphEngineError,
     GraphError,
@@ -97,32 +98,37 @@ class Run:
     def structured(self, of: str | Node, wrt: str | Node) -> Jacobian:
         """``∂of/∂wrt`` between any two nodes, with the structure that it has.
 
-        Contributions of all paths are added.  The direction of accumulation is the one that
-        takes fewer multiplications by :func:`_costs`.
+        Contributions of all paths are added.  The nodes in between are eliminated in the order
+        that is predicted to take fewest multiplications (:mod:`graphengine.elimination`).
         """
         return self._accumulated(self._node(of), self._node(wrt), named=True)
 
     def _accumulated(self, top: Node, source: Node, *, named: bool) -> Jacobian:
         if top is source:
             return Jacobian.identity(top.shape)
-        between = _between(top, source)
-        if not between:
+        nodes = between(top, [source])
+        if not nodes:
             return Jacobian.zero(top.shape, source.shape)
-        reached = {source, *between}
+        edges = self._edges(nodes, {source, *nodes}, named=named)
+        try:
+            return eliminated(edges, good_order(edges, nodes[:-1]), self.limit).jacobians[
+                top, source
+            ]
+        except GraphEngineError as error:
+            raise error.located(f"∂{top.name}/∂{source.name}") from None
+
+    def _edges(
+        self, nodes: Iterable[Node], reached: Container[Node], *, named: bool
+    ) -> dict[tuple[Node, Node], Jacobian]:
+        """The Jacobian of each of ``nodes`` with respect to each of its parents in ``reached``."""
         edges = {}
-        for node in between:
+        for node in nodes:
             for parent in node.parents:
                 if parent in reached:
                     places = [place for place, arg in enumerate(node.args) if arg is parent]
                     edge = self._edge(node, places)
                     edges[node, parent] = edge.named(node.called) if named else edge
-        reverse, forward = _costs(edges, top, source)
-        try:
-            if reverse <= forward:
-                return self._reverse(edges, between, top, source)
-            return self._forward(edges, between, top, source)
-        except GraphEngineError as error:
-            raise error.located(f"∂{top.name}/∂{source.name}") from None
+        return edges
 
     def jacobian(
         self, of: str | Node, wrt: str | Node, layout: Layout = "numerator"
@@ -183,43 +189,6 @@ class Run:
                         part = as_array(gradients[arg] + part)
                 gradients[arg] = _locked(part)
         return gradients
-
-    def _reverse(
-        self,
-        edges: Mapping[tuple[Node, Node], Jacobian],
-        between: Sequence[Node],
-        top: Node,
-        source: Node,
-    ) -> Jacobian:
-        """From the output down: ∂top/∂parent += ∂top/∂node · ∂node/∂parent."""
-        found: dict[Node, Jacobian] = {}
-        for node in reversed(between):
-            for parent in node.parents:
-                if (node, parent) not in edges:
-                    continue
-                edge = edges[node, parent]
-                part = edge if node is top else found[node].compose(edge, self.limit)
-                found[parent] = found[parent].plus(part, self.limit) if parent in found else part
-            found.pop(node, None)
-        return found[source]
-
-    def _forward(
-        self,
-        edges: Mapping[tuple[Node, Node], Jacobian],
-        between: Sequence[Node],
-        top: Node,
-        source: Node,
-    ) -> Jacobian:
-        """From the input up: ∂node/∂source += ∂node/∂parent · ∂parent/∂source."""
-        found: dict[Node, Jacobian] = {}
-        for node in between:
-            for parent in node.parents:
-                if (node, parent) not in edges:
-                    continue
-                edge = edges[node, parent]
-                part = edge if parent is source else edge.compose(found[parent], self.limit)
-                found[node] = found[node].plus(part, self.limit) if node in found else part
-        return found[top]
 
 
 def evaluate(graph: Graph, values: Mapping[str, ArrayLike]) -> list[Array]:
@@ -284,33 +253,3 @@ def _locked(array: Array) -> Array:
     if known(array) and array.flags.writeable:
         array.setflags(write=False)
     return array
-
-
-def _between(top: Node, source: Node) -> list[Node]:
-    """The nodes on paths from ``source`` (left out) to ``top``, parents first."""
-    influenced = {source}
-    for node in source.graph.nodes[source.number + 1 : top.number + 1]:
-        if any(isinstance(arg, type(node)) and arg in influenced for arg in node.args):
-            influenced.add(node)
-    if top not in influenced:
-        return []
-    needed = {top}
-    for node in reversed(source.graph.nodes[source.number + 1 : top.number + 1]):
-        if node in needed:
-            needed.update(parent for parent in node.parents if parent in influenced)
-    return sorted(needed - {source}, key=lambda node: node.number)
-
-
-def _costs(edges: Mapping[tuple[Node, Node], Jacobian], top: Node, source: Node) -> tuple[int, int]:
-    """Multiplications of accumulating from the output down, and from the input up.
-
-    Each edge's entries are met once for each row (or column) that is carried along; the first
-    edge of either direction is taken as it is.
-    """
-
-    def entries(among: Iterable[Jacobian]) -> int:
-        return sum(part.entries for jacobian in among for part in jacobian.terms)
-
-    reverse = top.size * entries(j for (node, _), j in edges.items() if node is not top)
-    forward = source.size * entries(j for (_, parent), j in edges.items() if parent is not source)
-    return reverse, forward

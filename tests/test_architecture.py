@@ -34,6 +34,7 @@ LAYERS = [
     {"flat"},
     {"run", "lecture", "picture"},
     {"graph"},
+    {"elimination"},
     {"node"},
     {"ops"},
     {"jacobian"},

@@ -12,6 +12,7 @@ import scipy.sparse as sp
 from hypothesis import given, settings
 
 import graphengine as ge
+from graphengine.elimination import between, eliminated
 from graphengine.errors import (
     GraphError,
     OpError,
@@ -23,7 +24,7 @@ from graphengine.errors import (
 from graphengine.graph import Graph, Node
 from graphengine.jacobian import Jacobian, term
 from graphengine.ops.base import Op
-from graphengine.run import Run, _between, _costs
+from graphengine.run import Run
 from tests.strategies import Array, Scene, scenes
 
 RNG = np.random.default_rng(17)
@@ -364,13 +365,13 @@ def test_infinite_slopes_of_both_signs_warn_of_nothing() -> None:
 
 def both_ways(run: Run, of: Node, wrt: Node) -> Iterator[Jacobian]:
     """``∂of/∂wrt`` accumulated from the output down, and from the input up."""
-    between = _between(of, wrt)
-    if not between:
+    nodes = between(of, [wrt])
+    if not nodes:
         return
-    reached = {wrt, *between}
-    edges = {(n, p): run.local(n, p) for n in between for p in n.parents if p in reached}
-    for accumulate in (run._reverse, run._forward):
-        yield accumulate(edges, between, of, wrt)
+    reached = {wrt, *nodes}
+    edges = {(n, p): run.local(n, p) for n in nodes for p in n.parents if p in reached}
+    for order in (nodes[-2::-1], nodes[:-1]):
+        yield eliminated(edges, order, run.limit).jacobians[of, wrt]
 
 
 @settings(max_examples=50)
@@ -397,36 +398,6 @@ def test_gradients_of_random_graphs_against_complex_step(scene: Scene) -> None:
         gradient = run.gradient(node)
         assert gradient.shape == node.shape
         assert close(gradient.reshape(1, -1), reference(graph, values, J, node))
-
-
-def test_the_cheaper_direction_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    taken = []
-    for name in ("_reverse", "_forward"):
-        original = getattr(Run, name)
-
-        def noted(self: Run, *args: Any, name: str = name, original: Any = original) -> Any:
-            taken.append(name)
-            return original(self, *args)
-
-        monkeypatch.setattr(Run, name, noted)
-    g = ge.Graph()
-    x, A, B = g.input("x", (2,)), g.parameter("A", (30, 2)), g.parameter("B", (30, 30))
-    tall = g.node("tall", B @ (B @ (A @ x)))
-    J = g.node("J", ge.sum(ge.tanh(tall)))
-    run = g.run({"x": np.ones(2), "A": np.ones((30, 2)), "B": np.ones((30, 30))})
-    run.jacobian(tall, x)
-    run.jacobian(J, A)
-    assert taken == ["_forward", "_reverse"]
-
-
-def test_costs_count_entries_met_by_rows_and_by_columns() -> None:
-    g = ge.Graph()
-    x = g.input("x", (2,))
-    h = g.node("h", np.ones((5, 2)) @ x)
-    y = g.node("y", np.ones((3, 5)) @ h)
-    run = g.run({"x": [1.0, 2.0]})
-    edges = {(h, x): run.local(h, x), (y, h): run.local(y, h)}
-    assert _costs(edges, y, x) == (3 * 10, 2 * 15)
 
 
 # --- limits -------------------------------------------------------------------------------
