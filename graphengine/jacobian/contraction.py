@@ -57,7 +57,7 @@ def times(left: Array, right: Array) -> Array:
     """The product entry by entry, in which zero times anything is zero."""
     product: Array = as_array(left * right)
     if traced(left, right):
-        return guarded(left, right, product)
+        return as_array(guarded(left, right, product))
     if not math.isfinite(product.sum()):
         broken = np.isnan(product)
         product = np.where(broken & ((left == 0) | (right == 0)), 0.0, product)

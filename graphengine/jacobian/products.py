@@ -56,9 +56,8 @@ def scatter(side: Side, labels: tuple[Label, ...], values: Array) -> Array:
         index.at is None or isinstance(index.at, range) for index in side.axes
     ):
         key = tuple(slice(None) if i.at is None else as_key(i.at) for i in side.axes)
-        return placed(values, side.view, key)
+        return as_array(placed(values, side.view, key))
     flat = flat_positions(side, labels)
     places = np.broadcast_to(flat, values.shape).reshape(-1)
-    return np.bincount(places, values.reshape(-1), minlength=math.prod(side.view)).astype(
-        float, copy=False
-    )
+    sums = np.bincount(places, values.reshape(-1), minlength=math.prod(side.view))
+    return as_array(sums, np.float64)

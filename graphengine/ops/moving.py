@@ -119,7 +119,7 @@ def _plain(given: Any, where: str, *, several: bool) -> int | tuple[int, ...]:
         raise OpError(where, expected=expected, got=f"{given!r:.60}") from None
 
 
-@recorded(lambda given, low, high: given.shape, INT)
+@recorded(lambda given, *_: given.shape, INT)
 def whole(given: Array, low: int, high: int) -> NDArray[np.intp]:
     """``given`` as whole numbers from ``low`` to ``high`` − 1."""
     found = np.asarray(given).astype(np.intp)

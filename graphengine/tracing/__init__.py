@@ -2,11 +2,25 @@
 
 An op's forward function and Jacobian rules are NumPy code.  Run on :class:`Traced` arrays they
 leave the list of calls that would compute the result: a :class:`Tape`, from which flat code is
-written (:mod:`graphengine.flat`).  Shapes are exact, and what does not depend on traced arrays is
-computed at once.  A call that stands on the tape already is not written twice.
+written (:mod:`graphengine.flat`).  Shapes and types are exact, and what does not depend on traced
+arrays is computed at once.  A call that stands on the tape already is not written twice.
+
+>>> import numpy as np
+>>> tape = Tape()
+>>> x = tape.input("x", (2, 3))
+>>> np.exp(x - x.max(axis=1, keepdims=True))
+<traced 3: float64 (2, 3)>
+>>> [step.name for step in tape.steps]
+['x', 'max', 'subtract', 'exp']
 """
 
-from graphengine.tracing import elementwise, functions, views
+from graphengine.tracing import (  # noqa: F401 (what they hold is registered by importing them)
+    elementwise,
+    picking,
+    products,
+    reductions,
+    views,
+)
 from graphengine.tracing.infinite import guarded
 from graphengine.tracing.tape import (
     INT,

@@ -2,89 +2,159 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from functools import cache
+from typing import Any, TypeAlias, TypeGuard
 
 import numpy as np
 
-from graphengine.tracing.tape import BOOL, FLOAT, Shape, Traced, Untraceable, handles, tape_of
+from graphengine.tracing.tape import FLOAT, DType, Shape, Traced, Untraceable, handles, tape_of
 
-_TO_BOOL = frozenset(
-    {"greater", "less", "greater_equal", "less_equal", "equal", "not_equal", "isfinite", "isnan"}
-    | {"isinf", "signbit", "logical_and", "logical_or", "logical_not", "logical_xor"}
-)
-_KEEPS_TYPE = frozenset(
-    {"bitwise_and", "bitwise_or", "bitwise_xor", "invert", "add", "subtract", "multiply"}
-    | {"maximum", "minimum", "negative", "absolute", "remainder", "floor_divide", "sign"}
-)
-
-
-def operand(arg: Any) -> Any:
-    """An argument of an elementwise call: numbers as Python's own."""
-    if isinstance(arg, Traced):
-        return arg
-    array = np.asarray(arg)
-    if array.dtype.kind not in "fiub":
-        raise Untraceable(f"an operand of type {array.dtype}")
-    if array.ndim and array.size and array.dtype.kind == "f" and np.all(array == array.flat[0]):
-        return Repeated(array)
-    return array if array.ndim else array.item()
+# --- operands -----------------------------------------------------------------------------
 
 
 class Repeated:
-    """One number, repeated."""
+    """An array that repeats one number."""
 
     def __init__(self, array: Any) -> None:
         self.array, self.shape = array, array.shape
         self.number = float(array.flat[0])
 
 
+def operand(arg: Any) -> Any:
+    """An argument of an elementwise call: numbers as Python's own, one that repeats as such."""
+    if isinstance(arg, Traced):
+        return arg
+    array = np.asarray(arg)
+    if array.dtype.kind not in "fiub":
+        raise Untraceable(f"an operand of type {array.dtype}")
+    if array.ndim and array.size and array.dtype == FLOAT and _repeats(array):
+        return Repeated(array)
+    return array if array.ndim else array.item()
+
+
+def _repeats(array: Any) -> bool:
+    first = array.flat[0]
+    if not np.all(array == first):
+        return False
+    return bool(first != 0 or np.all(np.signbit(array) == np.signbit(first)))
+
+
+def type_of(arg: Any) -> Any:
+    """What decides the type of a result: an array's type, or a number of Python."""
+    return arg.dtype if isinstance(arg, (Traced, np.ndarray)) else arg
+
+
+@cache
+def _result_type(ufunc: np.ufunc, types: tuple[Any, ...]) -> DType:
+    """The type that ``ufunc`` makes of arrays (``np.dtype``) and of Python's numbers (``type``)."""
+    args = [np.empty(0, kind) if isinstance(kind, np.dtype) else kind(1) for kind in types]
+    found: DType = ufunc(*args).dtype
+    return found
+
+
+def is_number(arg: Any) -> TypeGuard[float]:
+    """Whether ``arg`` is a number of Python."""
+    return isinstance(arg, (float, int))
+
+
+# --- calls --------------------------------------------------------------------------------
+
+
 @handles("ufunc")
-def elementwise(ufunc: np.ufunc, *args: Any) -> Traced:
+def elementwise(ufunc: np.ufunc, *args: Any) -> Any:
     """A ufunc applied to traced arrays."""
     operands = tuple(map(operand, args))
     shape = np.broadcast_shapes(*(np.shape(arg) for arg in operands))
     operands = unrepeated(operands, shape)
-    plain = _simpler(ufunc, operands, shape)
+    simpler = _SIMPLER.get(ufunc)
+    plain = simpler(operands) if simpler else None
     if plain is not None:
         return plain
-    dtype = BOOL if ufunc.__name__ in _TO_BOOL else FLOAT
-    if ufunc.__name__ in _KEEPS_TYPE:
-        dtype = np.result_type(*(type_of(arg) for arg in operands))
-    return tape_of(operands).record(ufunc, operands, {}, shape, dtype)
+    kinds = tuple(type(arg) if is_number(arg) else arg.dtype for arg in operands)
+    return tape_of(operands).record(ufunc, operands, {}, shape, _result_type(ufunc, kinds))
 
 
-def type_of(arg: Any) -> Any:
-    return arg.dtype if isinstance(arg, (Traced, np.ndarray)) else arg
+@handles(np.where)
+def _where(condition: Any, x: Any, y: Any) -> Traced:
+    given = tuple(map(operand, (condition, x, y)))
+    shape = np.broadcast_shapes(*map(np.shape, given))
+    args = unrepeated(given, shape)
+    dtype = np.result_type(*(type_of(arg) for arg in args[1:]))
+    if is_number(given[0]):
+        chosen = given[1] if given[0] else given[2]
+        if isinstance(chosen, Traced) and (chosen.shape, chosen.dtype) == (shape, dtype):
+            return chosen
+    return tape_of(args).record(np.where, args, {}, shape, dtype)
 
 
-def _simpler(ufunc: np.ufunc, args: tuple[Any, ...], shape: Shape) -> Traced | None:
-    """The result where nothing is to be computed, or less: ``x · 1``, ``−1 · x``, ``a (b x)``."""
-    if ufunc is np.multiply:
-        number, x = (args[0], args[1]) if isinstance(args[0], (float, int)) else args[::-1]
-        if not isinstance(number, (float, int)) or not isinstance(x, Traced) or x.dtype != FLOAT:
-            return None
-        if number == 1:
-            return x
-        if number == -1:
-            return elementwise(np.negative, x)
-        inner = x.step
-        if inner.call is np.multiply and isinstance(inner.args[0], (float, int)):
-            return elementwise(np.multiply, number * inner.args[0], inner.args[1])
-        if inner.call is np.negative:
-            return elementwise(np.multiply, -number, inner.args[0])
-        if number is args[1]:
-            return elementwise(np.multiply, number, x)  # numbers stand in front
-    if ufunc is np.negative and isinstance(args[0], Traced):
-        inner = args[0].step
-        if inner.call is np.negative:
-            return inner.args[0]  # type: ignore[no-any-return]  # a traced array
-        if inner.call is np.multiply and isinstance(inner.args[0], (float, int)):
-            return elementwise(np.multiply, -inner.args[0], inner.args[1])
-    if ufunc is np.power and isinstance(args[1], (float, int)) and args[1] in {1, 2}:
-        return args[0] if args[1] == 1 else elementwise(np.square, args[0])
-    if ufunc is np.divide and isinstance(args[1], (int, float)) and args[1] == 1:
-        return args[0] if shape == np.shape(args[0]) else None
+# --- simpler calls ------------------------------------------------------------------------
+
+Simpler: TypeAlias = Callable[[tuple[Any, ...]], Any]
+"""The result of a call where nothing is to be computed, or less; None where it is as it stands."""
+
+
+def _multiplied(args: tuple[Any, ...]) -> Any:
+    """``1 · x``, ``−1 · x``, ``a (b x)``, ``a (−x)``; numbers stand in front."""
+    number, x = args if is_number(args[0]) else args[::-1]
+    if not is_number(number) or not _is_float(x):
+        return None
+    if number == 1:
+        return x
+    if number == -1:
+        return elementwise(np.negative, x)
+    inner = x.step
+    if inner.call is np.negative:
+        return elementwise(np.multiply, -number, inner.args[0])
+    if inner.call is np.multiply and is_number(inner.args[0]):
+        product = number * inner.args[0]
+        if _moderate(product):
+            return elementwise(np.multiply, product, inner.args[1])
+    return elementwise(np.multiply, number, x) if number is args[1] else None
+
+
+def _negated(args: tuple[Any, ...]) -> Any:
+    """``−(−x)``, ``−(a x)``."""
+    inner = args[0].step
+    if inner.call is np.negative:
+        return inner.args[0]
+    if inner.call is np.multiply and is_number(inner.args[0]) and _is_float(args[0]):
+        return elementwise(np.multiply, -inner.args[0], inner.args[1])
     return None
+
+
+def _raised(args: tuple[Any, ...]) -> Any:
+    """``x¹``, ``x²``."""
+    x, power = args
+    if not _is_float(x) or not is_number(power) or power not in {1, 2}:
+        return None
+    return x if power == 1 else elementwise(np.square, x)
+
+
+def _divided(args: tuple[Any, ...]) -> Any:
+    """``x / 1``."""
+    x, divisor = args
+    return x if _is_float(x) and is_number(divisor) and divisor == 1 else None
+
+
+_SIMPLER: dict[np.ufunc, Simpler] = {
+    np.multiply: _multiplied,
+    np.negative: _negated,
+    np.power: _raised,
+    np.divide: _divided,
+}
+
+
+def _is_float(x: Any) -> bool:
+    return isinstance(x, Traced) and x.dtype == FLOAT
+
+
+def _moderate(number: float) -> bool:
+    """Whether a product of two numbers may stand for both: neither overflow nor loss of digits."""
+    return 1e-200 < abs(number) < 1e200
+
+
+# --- repeats ------------------------------------------------------------------------------
 
 
 def unrepeated(args: tuple[Any, ...], shape: Shape) -> tuple[Any, ...]:
@@ -116,16 +186,3 @@ def _inner(arg: Any) -> Any:
         if rest > 0 and arg.shape == (1,) * rest + inner.shape:
             return inner
     return None
-
-
-@handles(np.where)
-def _where(condition: Any, x: Any, y: Any) -> Traced:
-    args = tuple(map(operand, (condition, x, y)))
-    shape = np.broadcast_shapes(*map(np.shape, args))
-    if isinstance(args[0], (bool, int, float)):
-        chosen = args[1] if args[0] else args[2]
-        if np.shape(chosen) == shape:
-            return chosen  # type: ignore[no-any-return]  # a traced array
-    dtype = np.result_type(*(type_of(arg) for arg in args[1:]))
-    args = unrepeated(args, shape)
-    return tape_of(args).record(np.where, args, {}, shape, dtype)

@@ -31,7 +31,8 @@ def guarded(left: Any, right: Any, product: Any) -> Any:
 
 _POSITIVE = frozenset({np.exp, np.cosh})
 _NEVER_NEGATIVE = frozenset({np.square, np.absolute, *_POSITIVE})
-_MOVED = frozenset({np.reshape, np.transpose, np.broadcast_to, np.negative, "getitem"})
+_MOVED = frozenset({np.reshape, np.transpose, np.broadcast_to, "getitem"})
+_KEEPS_SIGN = frozenset({np.sum, np.mean, np.sqrt, *_MOVED})
 
 
 def _infinite(x: Any) -> bool:
@@ -52,7 +53,7 @@ def _infinite(x: Any) -> bool:
             return any(map(_infinite, args[1:]))
         if call is np.multiply and isinstance(args[0], (float, int)):
             x = args[1]
-        elif call in _MOVED:
+        elif call in _MOVED or call is np.negative:
             x = args[0]
         else:
             return False
@@ -64,24 +65,34 @@ def _away_from_zero(x: Any) -> bool:
     if known(x):
         return bool(np.all(np.asarray(x) != 0))
     call, args = x.step.call, x.step.args
+    if call is np.multiply:
+        return all(map(_away_from_zero, args))
+    if call in _MOVED or call is np.negative:
+        return _away_from_zero(args[0])
+    return _positive(x)
+
+
+def _positive(x: Any) -> bool:
+    """Whether it can be seen that every entry is positive (if it does not underflow)."""
+    if known(x):
+        return bool(np.all(np.asarray(x) > 0))
+    call, args = x.step.call, x.step.args
     if call in _POSITIVE:
         return True
+    if call in {np.multiply, np.divide}:
+        return all(map(_positive, args))
     if call is np.add:
-        number, rest = args if known(args[0]) else args[::-1]
-        return known(number) and bool(np.all(np.asarray(number) > 0)) and _never_negative(rest)
-    if call in {np.sum, np.sqrt, *_MOVED} or (call is np.multiply and known(args[0])):
-        return _away_from_zero(args[-1])
-    return False
+        return any(map(_positive, args)) and all(map(never_negative, args))
+    return call in _KEEPS_SIGN and args[0].size > 0 and _positive(args[0])
 
 
-def _never_negative(x: Any) -> bool:
+def never_negative(x: Any) -> bool:
+    """Whether it can be seen that no entry is negative."""
     if known(x):
         return bool(np.all(np.asarray(x) >= 0))
     call, args = x.step.call, x.step.args
     if call in _NEVER_NEGATIVE:
         return True
-    if call in {np.sum, np.mean, np.sqrt, np.reshape, np.transpose, np.broadcast_to}:
-        return _never_negative(args[0])
     if call in {np.add, np.divide, np.multiply}:
-        return all(map(_never_negative, args))
-    return False
+        return all(map(never_negative, args))
+    return call in _KEEPS_SIGN and never_negative(args[0])

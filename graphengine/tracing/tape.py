@@ -4,28 +4,53 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeAlias
+from functools import partial
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 from numpy.typing import DTypeLike, NDArray
 
 Shape: TypeAlias = tuple[int, ...]
+DType: TypeAlias = np.dtype[Any]
+Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 FLOAT, BOOL, INT = (np.dtype(kind) for kind in (np.float64, np.bool_, np.intp))
 
+
+class Untraceable(Exception):
+    """What was to be traced asks for numbers: a branch on a value, a function without a handler."""
+
+
+# --- handlers -----------------------------------------------------------------------------
+
 HANDLED: dict[Any, Callable[..., Any]] = {}
-"""What stands for NumPy's functions on traced arrays: filled when the package is imported."""
+"""What stands for NumPy's functions on traced arrays: filled when the package is imported.
+
+A method of a ufunc is found by the pair of both, an operation that is no function by its name.
+"""
 
 
-def handles(*functions: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def handles(*functions: Any) -> Callable[[Handler], Handler]:
     """A decorator: what stands for these functions of NumPy."""
 
-    def decorated(handler: Callable[..., Any]) -> Callable[..., Any]:
+    def decorated(handler: Handler) -> Handler:
         HANDLED.update(dict.fromkeys(functions, handler))
         return handler
 
     return decorated
+
+
+def handled(function: Any, *args: Any, **params: Any) -> Any:
+    """What stands for ``function``, called.
+
+    What it does not take, and what NumPy itself would refuse, is :class:`Untraceable`: whoever
+    runs it on numbers meets NumPy's own answer.
+    """
+    try:
+        return HANDLED[function](*args, **params)
+    except (TypeError, ValueError, LookupError) as error:
+        raise Untraceable(f"{function}: {error}") from error
 
 
 def tape_of(args: Iterable[Any]) -> Tape:
@@ -33,15 +58,16 @@ def tape_of(args: Iterable[Any]) -> Tape:
     return next(arg.tape for arg in args if isinstance(arg, Traced))
 
 
-class Untraceable(Exception):
-    """What was to be traced asks for numbers: a branch on a value, a function without a rule."""
+# --- the tape -----------------------------------------------------------------------------
 
 
 class Step:
     """One call of a tape: ``call(*args, **params)``, or an input of the program (no ``call``).
 
-    ``args`` are traced arrays, arrays and numbers; ``view`` says that the result is a view of the
-    first of them; ``section`` is the part of the program that it belongs to.
+    ``call`` is a function, or the name of an operation that is none: ``getitem``, ``astype``,
+    ``item``, ``placed``, ``concatenate``, ``stack``.  ``args`` are traced arrays, arrays and
+    numbers; ``view`` says that the result is a view of the first of them; ``section`` is the part
+    of the program that it belongs to.
     """
 
     __slots__ = ("args", "call", "params", "section", "view")
@@ -58,9 +84,14 @@ class Step:
         self.call, self.args, self.params = call, args, params
         self.view, self.section = view, section
 
+    @property
+    def name(self) -> str:
+        """The name of the function, or of the input."""
+        return str(self.args[0] if self.call is None else getattr(self.call, "__name__", self.call))
+
     def __repr__(self) -> str:
-        name = getattr(self.call, "__name__", self.call)
-        return f"{name}({', '.join(map(str, self.args))}, {dict(self.params)})"
+        given = [*map(str, self.args), *(f"{name}={value}" for name, value in self.params.items())]
+        return self.name if self.call is None else f"{self.name}({', '.join(given)})"
 
 
 class Tape:
@@ -87,11 +118,11 @@ class Tape:
         args: Sequence[Any],
         params: Mapping[str, Any],
         shape: Shape,
-        dtype: np.dtype[Any] = FLOAT,
+        dtype: DType = FLOAT,
         *,
         view: bool = False,
     ) -> Traced:
-        """The result of a call."""
+        """The result of a call, whose shape and type the caller knows."""
         key = (call, tuple(map(self._key, args)), _frozen(params))
         found = self._known.get(key)
         if found is None:
@@ -99,7 +130,7 @@ class Tape:
             found = self._known[key] = self._added(step, shape, dtype)
         return found
 
-    def _added(self, step: Step, shape: Shape, dtype: np.dtype[Any]) -> Traced:
+    def _added(self, step: Step, shape: Shape, dtype: DType) -> Traced:
         found = Traced(self, len(self.steps), shape, dtype)
         self.steps.append(step)
         self.results.append(found)
@@ -119,7 +150,7 @@ class Tape:
 
 
 _COMPARED = 64
-"""Arrays of so many entries are compared by their numbers, others by their identity."""
+"""Arrays of so many entries are compared by their numbers, larger ones by their identity."""
 
 
 def _frozen(params: Mapping[str, Any]) -> Any:
@@ -134,13 +165,25 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, (int, float, str, type(None))) else str(value)
 
 
+# --- traced arrays ------------------------------------------------------------------------
+
+_METHODS = {
+    name: getattr(np, name)
+    for name in (
+        *("all", "any", "argmax", "argmin", "cumsum", "diagonal", "dot", "max", "mean", "min"),
+        *("prod", "ravel", "repeat", "squeeze", "sum", "swapaxes", "take", "trace"),
+    )
+} | {"flatten": np.ravel}
+"""Methods of arrays that are functions of NumPy with the array in front."""
+
+
 class Traced(NDArrayOperatorsMixin):
     """An array of a tape: its shape and type are known, its numbers are not."""
 
     __slots__ = ("dtype", "number", "shape", "tape")
     __array_priority__ = 1000.0
 
-    def __init__(self, tape: Tape, number: int, shape: Shape, dtype: np.dtype[Any]) -> None:
+    def __init__(self, tape: Tape, number: int, shape: Shape, dtype: DType) -> None:
         self.tape, self.number, self.shape, self.dtype = tape, number, shape, dtype
 
     @property
@@ -166,7 +209,7 @@ class Traced(NDArrayOperatorsMixin):
     @property
     def T(self) -> Traced:
         """The array with its axes reversed."""
-        return HANDLED[np.transpose](self)  # type: ignore[no-any-return]  # a traced array
+        return self.transpose()
 
     def __len__(self) -> int:
         if not self.shape:
@@ -176,25 +219,36 @@ class Traced(NDArrayOperatorsMixin):
     def __repr__(self) -> str:
         return f"<traced {self.number}: {self.dtype} {self.shape}>"
 
-    # --- what asks for numbers --------------------------------------------------------------
+    # --- what asks for numbers, or changes them ---------------------------------------------
 
     def _refused(self, *_: Any, **__: Any) -> Any:
         raise Untraceable("a traced array has no numbers")
 
     __array__ = __bool__ = __float__ = __int__ = __index__ = __iter__ = __complex__ = _refused
+    __setitem__ = _refused
 
     __hash__ = object.__hash__
 
     # --- methods of arrays ------------------------------------------------------------------
 
-    def reshape(self, *shape: Any) -> Traced:
+    def __getattr__(self, name: str) -> Any:
+        if name in _METHODS:
+            return partial(_METHODS[name], self)
+        if name.startswith("_"):  # protocols that NumPy asks for
+            raise AttributeError(name)
+        raise Untraceable(f"a traced array has no {name}")
+
+    def reshape(self, *shape: Any, order: str = "C") -> Traced:
         """The array in another shape."""
-        return HANDLED[np.reshape](self, shape[0] if len(shape) == 1 else shape)  # type: ignore[no-any-return]  # a traced array
+        sizes = shape[0] if len(shape) == 1 else shape
+        found: Traced = handled(np.reshape, self, sizes, order)
+        return found
 
     def transpose(self, *axes: Any) -> Traced:
         """The array with its axes in another order."""
         order = axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes
-        return HANDLED[np.transpose](self, order or None)  # type: ignore[no-any-return]  # a traced array
+        found: Traced = handled(np.transpose, self, order or None)
+        return found
 
     def astype(self, dtype: DTypeLike, *, copy: bool = True) -> Traced:
         """The array as another type; a copy is made where needed alone."""
@@ -208,30 +262,24 @@ class Traced(NDArrayOperatorsMixin):
         """The array itself: nothing changes it."""
         return self
 
-    def sum(self, axis: Any = None, *, keepdims: bool = False) -> Traced:
-        """The sum along axes."""
-        found: Traced = np.sum(self, axis=axis, keepdims=keepdims)  # type: ignore[call-overload]  # dispatched
-        return found
-
     def __getitem__(self, key: Any) -> Traced:
-        return HANDLED["getitem"](self, key)  # type: ignore[no-any-return]  # a traced array
+        found: Traced = handled("getitem", self, key)
+        return found
 
     # --- NumPy's protocols ------------------------------------------------------------------
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *args: Any, **params: Any) -> Any:
         if (ufunc, method) in HANDLED:
-            return HANDLED[ufunc, method](*args, **params)
+            return handled((ufunc, method), *args, **params)
         if method != "__call__" or params or ufunc.nout != 1 or ufunc.signature is not None:
             raise Untraceable(f"{ufunc.__name__}.{method}")
-        return HANDLED["ufunc"](ufunc, *args)
+        return handled("ufunc", ufunc, *args)
 
     def __array_function__(
         self, func: Callable[..., Any], types: Any, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> Any:
         del types
-        if func not in HANDLED:
-            raise Untraceable(func.__name__)
-        return HANDLED[func](*args, **kwargs)
+        return handled(func, *args, **kwargs)
 
 
 # --- for those whose code is traced -------------------------------------------------------
@@ -247,7 +295,7 @@ def known(*args: Any) -> bool:
     return not traced(*args)
 
 
-def as_array(given: Any, dtype: DTypeLike = None) -> NDArray[Any]:
+def as_array(given: Any, dtype: DTypeLike | None = None) -> NDArray[Any]:
     """``np.asarray``, which leaves traced arrays what they are."""
     if isinstance(given, Traced):
         return given if dtype is None else given.astype(dtype)  # type: ignore[return-value]  # stands for one
@@ -255,7 +303,7 @@ def as_array(given: Any, dtype: DTypeLike = None) -> NDArray[Any]:
 
 
 def recorded(
-    shape: Callable[..., Shape], dtype: np.dtype[Any] = FLOAT
+    shape: Callable[..., Shape], dtype: DType = FLOAT
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """A decorator: with traced arguments the function is recorded as one call.
 

@@ -6,22 +6,24 @@ import math
 from typing import Any
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_tuple
 
-from graphengine.tracing.tape import HANDLED, Shape, Traced, handles, tape_of
+from graphengine.tracing.tape import Shape, Traced, Untraceable, as_array, handles, tape_of
 
-
-def axes_of(axis: Any, ndim: int) -> tuple[int, ...]:
-    """Axes counted from the front, in their order."""
-    given = range(ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
-    return tuple(sorted(int(k) % ndim for k in given))
+# --- the same entries in another order -----------------------------------------------------
 
 
-def reshaped(x: Traced, shape: Any) -> Traced:
+@handles(np.reshape)
+def reshaped(x: Traced, shape: Any, order: str = "C") -> Traced:
     """``np.reshape`` in C order."""
-    sizes = tuple(shape) if isinstance(shape, (tuple, list)) else (int(shape),)
+    if order != "C":
+        raise Untraceable(f"reshape in order {order!r}")
+    sizes = _sizes(shape)
     if -1 in sizes:
-        rest = math.prod(n for n in sizes if n != -1)
+        rest = -math.prod(sizes)
         sizes = tuple(x.size // rest if n == -1 else n for n in sizes)
+    if math.prod(sizes) != x.size:
+        raise ValueError(f"shape {x.shape} as {sizes}")
     while x.step.call is np.reshape:
         x = x.step.args[0]
     if sizes == x.shape:
@@ -29,9 +31,12 @@ def reshaped(x: Traced, shape: Any) -> Traced:
     return x.tape.record(np.reshape, (x,), {"shape": sizes}, sizes, x.dtype, view=True)
 
 
-def transposed(x: Traced, axes: Any) -> Traced:
+@handles(np.transpose)
+def transposed(x: Traced, axes: Any = None) -> Traced:
     """``np.transpose``."""
-    order = tuple(range(x.ndim))[::-1] if axes is None else tuple(int(k) % x.ndim for k in axes)
+    order = tuple(range(x.ndim))[::-1] if axes is None else _axes(axes, x.ndim)
+    if len(order) != x.ndim:
+        raise ValueError(f"axes {axes} of {x.ndim}")
     if x.step.call is np.transpose:
         inner = x.step.params["axes"]
         order, x = tuple(inner[k] for k in order), x.step.args[0]
@@ -44,76 +49,98 @@ def transposed(x: Traced, axes: Any) -> Traced:
     return x.tape.record(np.transpose, (x,), {"axes": order}, shape, x.dtype, view=True)
 
 
-def repeated(x: Any, shape: Any) -> Traced:
+@handles(np.broadcast_to)
+def repeated(x: Traced, shape: Any) -> Traced:
     """``np.broadcast_to``."""
-    sizes = tuple(shape) if isinstance(shape, (tuple, list)) else (int(shape),)
+    sizes = _sizes(shape)
     if sizes == x.shape:
-        return x  # type: ignore[no-any-return]  # a traced array
-    found: Traced = x.tape.record(
-        np.broadcast_to, (x,), {"shape": sizes}, sizes, x.dtype, view=True
-    )
-    return found
+        return x
+    if np.broadcast_shapes(x.shape, sizes) != sizes:
+        raise ValueError(f"shape {x.shape} repeated to {sizes}")
+    return x.tape.record(np.broadcast_to, (x,), {"shape": sizes}, sizes, x.dtype, view=True)
 
 
-@handles("getitem")
-def picked(x: Any, key: Any) -> Traced:
-    """``x[key]``: positions may be traced themselves."""
-    items = key if isinstance(key, tuple) else (key,)
-    arrays, plan, dummy = [], [], []
-    for item in items:
-        if isinstance(item, (Traced, np.ndarray, list)):
-            array = item if isinstance(item, Traced) else np.asarray(item)
-            plan.append(("array", len(arrays)))
-            arrays.append(array)
-            dummy.append(np.zeros(array.shape, np.intp) if isinstance(array, Traced) else array)
-        else:
-            plan.append(item)
-            dummy.append(item)
-    shape = np.empty(x.shape, np.int8)[tuple(dummy)].shape if x.size or arrays else _of(x, dummy)
-    if not arrays and shape == x.shape and all(_whole(item) for item in items):
-        return x  # type: ignore[no-any-return]  # a traced array
-    tape = tape_of((x, *arrays))
-    dtype = x.dtype
-    params = {"key": tuple(plan)}
-    return tape.record("getitem", (x, *arrays), params, shape, dtype, view=not arrays)
+@handles(np.ravel)
+def _raveled(x: Traced, order: str = "C") -> Traced:
+    return reshaped(x, -1, order)
 
 
-def _of(x: Any, key: list[Any]) -> Shape:
-    return np.empty(x.shape, np.int8)[tuple(key)].shape
-
-
-def _whole(item: Any) -> bool:
-    return item is Ellipsis or (isinstance(item, slice) and item == slice(None))
-
-
-HANDLED.update(
-    {
-        np.reshape: lambda x, shape=None, order="C", **_: reshaped(x, shape),
-        np.ravel: lambda x, order="C": reshaped(x, -1),
-        np.transpose: lambda x, axes=None: transposed(x, axes),
-        np.matrix_transpose: lambda x: transposed(x, (*range(x.ndim - 2), x.ndim - 1, x.ndim - 2)),
-        np.broadcast_to: lambda x, shape, subok=False: repeated(x, shape),
-    }
-)
+@handles(np.matrix_transpose)
+def _matrix_transposed(x: Traced) -> Traced:
+    return _swapped(x, -1, -2)
 
 
 @handles(np.swapaxes)
-def _swapaxes(x: Traced, axis1: int, axis2: int) -> Traced:
+def _swapped(x: Traced, axis1: int, axis2: int) -> Traced:
     order = list(range(x.ndim))
     order[axis1], order[axis2] = order[axis2], order[axis1]
     return transposed(x, order)
 
 
 @handles(np.expand_dims)
-def _expand_dims(x: Traced, axis: Any) -> Traced:
-    axes = axis if isinstance(axis, tuple) else (axis,)
-    ndim = x.ndim + len(axes)
-    new = {k % ndim for k in axes}
+def _expanded(x: Traced, axis: Any) -> Traced:
+    ndim = x.ndim + (len(axis) if isinstance(axis, tuple) else 1)
+    new = _axes(axis, ndim)
     sizes = iter(x.shape)
     return reshaped(x, tuple(1 if k in new else next(sizes) for k in range(ndim)))
 
 
 @handles(np.squeeze)
-def _squeeze(x: Traced, axis: Any = None) -> Traced:
-    gone = {k for k, n in enumerate(x.shape) if n == 1} if axis is None else axes_of(axis, x.ndim)
+def _squeezed(x: Traced, axis: Any = None) -> Traced:
+    ones = [k for k, n in enumerate(x.shape) if n == 1]
+    gone = ones if axis is None else axes_of(axis, x.ndim)
     return reshaped(x, tuple(n for k, n in enumerate(x.shape) if k not in gone))
+
+
+def axes_of(axis: Any, ndim: int) -> tuple[int, ...]:
+    """Axes (None: all) counted from the front, in their order."""
+    return tuple(range(ndim)) if axis is None else tuple(sorted(_axes(axis, ndim)))
+
+
+def _axes(axis: Any, ndim: int) -> tuple[int, ...]:
+    found: tuple[int, ...] = normalize_axis_tuple(axis, ndim)
+    return found
+
+
+def _sizes(shape: Any) -> Shape:
+    return tuple(map(int, shape)) if isinstance(shape, (tuple, list)) else (int(shape),)
+
+
+# --- indexing -----------------------------------------------------------------------------
+
+
+@handles("getitem")
+def picked(x: Any, key: Any) -> Traced:
+    """``x[key]``: positions may be traced themselves.
+
+    The step has ``x`` and the tables of positions as arguments; in its ``key`` the pair
+    ``("array", k)`` stands for the table number k.
+    """
+    arrays: list[Any] = []
+    plan, dummy = [], []
+    for item in key if isinstance(key, tuple) else (key,):
+        plan.append(item)
+        dummy.append(item)
+        if isinstance(item, (Traced, np.ndarray, list)):
+            array = as_array(item, np.intp if isinstance(item, list) and not item else None)
+            plan[-1], dummy[-1] = ("array", len(arrays)), _positions(array)
+            arrays.append(array)
+    shape = np.broadcast_to(np.int8(0), x.shape)[tuple(dummy)].shape
+    if not arrays and shape == x.shape and all(map(_whole, plan)):
+        found: Traced = x
+        return found
+    args, params = (x, *arrays), {"key": tuple(plan)}
+    return tape_of(args).record("getitem", args, params, shape, x.dtype, view=not arrays)
+
+
+def _positions(table: Any) -> Any:
+    """A table for the sake of its shape: whatever the positions are, that of the result is one."""
+    if not isinstance(table, Traced):
+        return table
+    if table.dtype.kind not in "iu":
+        raise Untraceable("a mask decides the shape of the result")
+    return np.zeros(table.shape, np.intp)
+
+
+def _whole(item: Any) -> bool:
+    return item is Ellipsis or (isinstance(item, slice) and item == slice(None))

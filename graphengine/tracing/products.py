@@ -1,0 +1,145 @@
+"""Products and linear algebra of traced arrays."""
+
+from __future__ import annotations
+
+import string
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from graphengine.tracing.elementwise import elementwise, type_of
+from graphengine.tracing.tape import Shape, Traced, Untraceable, as_array, handles, tape_of
+from graphengine.tracing.views import reshaped
+
+# --- products -----------------------------------------------------------------------------
+
+
+@handles((np.matmul, "__call__"))
+def _matmul(a: Any, b: Any) -> Traced:
+    left, right = np.shape(a), np.shape(b)
+    if left[-1] != right[-2:][0]:
+        raise ValueError(f"shapes {left} and {right}")
+    if len(left) == len(right) == 2 and 1 in {left[0], right[1]} and left[1] > 1:
+        row = a.reshape(-1) if left[0] == 1 else a  # a row and a column as vectors
+        column = b.reshape(-1) if right[1] == 1 else b
+        return reshaped(_matmul(row, column), (left[0], right[1]))
+    stack = np.broadcast_shapes(left[:-2], right[:-2])
+    shape = stack + left[-2:-1] + (right[-1:] if len(right) > 1 else ())
+    return _recorded(np.matmul, (a, b), shape)
+
+
+@handles(np.dot)
+def _dot(a: Any, b: Any) -> Traced:
+    """Of vectors and matrices, as the matrix product has it."""
+    if not {np.ndim(a), np.ndim(b)} <= {1, 2}:
+        raise Untraceable("dot of numbers or of stacks")
+    return _matmul(as_array(a), as_array(b))
+
+
+@handles(np.outer)
+def _outer(a: Any, b: Any) -> Any:
+    column, row = as_array(a).reshape(-1), as_array(b).reshape(-1)
+    return elementwise(np.multiply, column[:, None], row[None, :])
+
+
+@handles(np.kron)
+def _kron(a: Any, b: Any) -> Traced:
+    left, right = np.shape(a), np.shape(b)
+    ndim = max(len(left), len(right))
+    pairs = zip((1,) * (ndim - len(left)) + left, (1,) * (ndim - len(right)) + right, strict=True)
+    return _recorded(np.kron, (a, b), tuple(m * n for m, n in pairs))
+
+
+def _recorded(call: Any, args: tuple[Any, ...], shape: Shape) -> Traced:
+    """A product whose type is that of its factors."""
+    args = tuple(map(as_array, args))
+    return tape_of(args).record(call, args, {}, shape, np.result_type(*map(type_of, args)))
+
+
+# --- sums of products ---------------------------------------------------------------------
+
+
+@handles(np.einsum)
+def _einsum(*given: Any, optimize: bool = False) -> Traced:
+    """Also in the form with lists of labels, which is turned into letters."""
+    del optimize  # the flat code decides: on for more than two arrays
+    text, *arrays = given if isinstance(given[0], str) else _with_letters(*given)
+    text = text.replace(" ", "")
+    heads, arrow, tail = text.partition("->")
+    if not arrow:
+        raise Untraceable("einsum without the labels of its result")
+    arrays = [as_array(array) for array in arrays]
+    sizes: dict[str, int] = {}
+    stack: Shape = ()
+    for labels, array in zip(heads.split(","), arrays, strict=True):
+        first, dots, last = labels.partition("...")
+        own = array.shape
+        middle = own[len(first) : len(own) - len(last)] if dots else ()
+        stack = np.broadcast_shapes(stack, middle)
+        rest = own[: len(first)] + own[len(first) + len(middle) :]
+        for label, size in zip(first + last, rest, strict=True):
+            (sizes[label],) = np.broadcast_shapes((sizes.get(label, 1),), (size,))
+    first, dots, last = tail.partition("...")
+    shape = (*(sizes[k] for k in first), *(stack if dots else ()), *(sizes[k] for k in last))
+    params = {"optimize": True} if len(arrays) > 2 else {}
+    dtype = np.result_type(*map(type_of, arrays))
+    return tape_of(arrays).record(np.einsum, (text, *arrays), params, shape, dtype)
+
+
+def _with_letters(*given: Any) -> list[Any]:
+    """Arrays and lists of labels by turns, the result's at the end, as text and arrays."""
+    *pairs, out = given
+    heads = ["".join(string.ascii_letters[k] for k in labels) for labels in pairs[1::2]]
+    tail = "".join(string.ascii_letters[k] for k in out)
+    return [",".join(heads) + "->" + tail, *pairs[::2]]
+
+
+# --- linear algebra -----------------------------------------------------------------------
+
+
+@handles(np.linalg.inv)
+def _inv(x: Traced) -> Traced:
+    return x.tape.record(np.linalg.inv, (x,), {}, _square(x))
+
+
+@handles(np.linalg.cholesky)
+def _cholesky(x: Traced) -> Traced:
+    return x.tape.record(np.linalg.cholesky, (x,), {}, _square(x))
+
+
+@handles(np.linalg.det)
+def _det(x: Traced) -> Traced:
+    return x.tape.record(np.linalg.det, (x,), {}, _square(x)[:-2])
+
+
+class SignAndLog(NamedTuple):
+    """What ``slogdet`` returns."""
+
+    sign: Traced
+    logabsdet: Traced
+
+
+@handles(np.linalg.slogdet)
+def _slogdet(x: Traced) -> SignAndLog:
+    """Sign and logarithm: two calls, of which the one that is not needed is left out."""
+    stack = _square(x)[:-2]
+    pair = x.tape.record(np.linalg.slogdet, (x,), {}, (2, *stack))
+    return SignAndLog(*(x.tape.record("item", (pair,), {"place": k}, stack) for k in (0, 1)))
+
+
+@handles(np.linalg.solve)
+def _solve(a: Any, b: Any) -> Traced:
+    args = as_array(a), as_array(b)
+    left, right = _square(args[0]), args[1].shape
+    if len(right) == 1:
+        return tape_of(args).record(np.linalg.solve, args, {}, left[:-2] + right)
+    shape = np.broadcast_shapes(left[:-2], right[:-2]) + right[-2:]
+    return tape_of(args).record(np.linalg.solve, args, {}, shape)
+
+
+def _square(x: Any) -> Shape:
+    """The shape of a stack of square matrices."""
+    shape: Shape = x.shape
+    if len(shape) < 2 or shape[-1] != shape[-2]:
+        raise ValueError(f"square matrices, not {shape}")
+    return shape
