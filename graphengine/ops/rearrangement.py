@@ -28,7 +28,7 @@ from graphengine.ops.base import (
 )
 from graphengine.ops.moving import Moving, Rearrangement, along, places
 from graphengine.ops.selection import Comparison
-from graphengine.tracing import as_array
+from graphengine.tracing import as_array, taken
 
 # --- one array ----------------------------------------------------------------------------
 
@@ -279,7 +279,7 @@ class Take(Moving):
     def forward(self, x: Array, indices: Array) -> Array:
         """The entries picked."""
         size = x.shape[self.axis]
-        return np.take(x, places(indices, -size, size, "take: indices"), self.axis)
+        return as_array(taken(x, places(indices, -size, size, "take: indices"), self.axis))
 
     def shape(self, x: Shape, indices: Shape) -> Shape:
         """``x``'s shape with that of ``indices`` in place of the axis."""

@@ -22,6 +22,7 @@ from graphengine.tracing import (  # noqa: F401 (what they hold is registered by
     views,
 )
 from graphengine.tracing.infinite import guarded
+from graphengine.tracing.picking import taken
 from graphengine.tracing.tape import (
     INT,
     Step,
@@ -46,5 +47,6 @@ __all__ = [
     "known",
     "placed",
     "recorded",
+    "taken",
     "traced",
 ]

@@ -69,6 +69,11 @@ def _stack(arrays: Sequence[Any], axis: int = 0) -> Traced:
 # --- entries by position ------------------------------------------------------------------
 
 
+def taken(x: Any, indices: Any, axis: int) -> Any:
+    """``np.take``: the positions may be traced alone (NumPy asks the array alone)."""
+    return np.take(x, indices, axis) if known(indices) else _take(x, indices, axis)
+
+
 @handles(np.take)
 def _take(x: Any, indices: Any, axis: int | None = None) -> Traced:
     whole = as_array(x)

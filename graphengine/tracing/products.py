@@ -60,7 +60,7 @@ def _recorded(call: Any, args: tuple[Any, ...], shape: Shape) -> Traced:
 
 
 @handles(np.einsum)
-def _einsum(*given: Any, optimize: bool = False) -> Traced:
+def _einsum(*given: Any, optimize: bool = False) -> Any:
     """Also in the form with lists of labels, which is turned into letters."""
     del optimize  # the flat code decides: on for more than two arrays
     text, *arrays = given if isinstance(given[0], str) else _with_letters(*given)
@@ -69,6 +69,8 @@ def _einsum(*given: Any, optimize: bool = False) -> Traced:
     if not arrow:
         raise Untraceable("einsum without the labels of its result")
     arrays = [as_array(array) for array in arrays]
+    if len(arrays) == 1:
+        return _of_one(arrays[0], heads, tail)
     sizes: dict[str, int] = {}
     stack: Shape = ()
     for labels, array in zip(heads.split(","), arrays, strict=True):
@@ -84,6 +86,23 @@ def _einsum(*given: Any, optimize: bool = False) -> Traced:
     params = {"optimize": True} if len(arrays) > 2 else {}
     dtype = np.result_type(*map(type_of, arrays))
     return tape_of(arrays).record(np.einsum, (text, *arrays), params, shape, dtype)
+
+
+def _of_one(x: Any, labels: str, out: str) -> Any:
+    """Diagonals, sums and another order of the axes: views, where nothing is summed."""
+    if len(labels) != x.ndim or "." in labels:
+        raise Untraceable(f"einsum of {labels!r}")
+    for label in dict.fromkeys(labels):
+        while labels.count(label) > 1:
+            first = labels.index(label)
+            second = labels.index(label, first + 1)
+            x = np.diagonal(x, axis1=first, axis2=second)
+            labels = "".join(k for n, k in enumerate(labels) if n not in {first, second}) + label
+    gone = tuple(n for n, k in enumerate(labels) if k not in out)
+    if gone:
+        x = np.sum(x, axis=gone)
+    labels = "".join(k for k in labels if k in out)
+    return x.transpose([labels.index(k) for k in out])
 
 
 def _with_letters(*given: Any) -> list[Any]:
