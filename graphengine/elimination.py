@@ -27,6 +27,7 @@ __all__ = [
     "eliminated",
     "good_order",
     "multiplications",
+    "sizes_of",
 ]
 
 Order: TypeAlias = Literal["auto", "forward", "reverse"]
@@ -153,11 +154,16 @@ class Size(NamedTuple):
         return Size(self.shape, max(self.nnz, other.nnz))
 
 
+def sizes_of(edges: Edges) -> Edges:
+    """The sizes of the Jacobians, for counting alone."""
+    return {edge: Size(one.shape, _entries(one)) for edge, one in edges.items()}
+
+
 def good_order(edges: Edges, nodes: Sequence[Node]) -> list[Node]:
     """The order in which to eliminate ``nodes`` (parents first): forward, reverse or, of a graph
     that is not too long, cheapest first; the one that is predicted to take fewest multiplications.
     """
-    sizes = {edge: Size(j.shape, _entries(j)) for edge, j in edges.items()}
+    sizes = sizes_of(edges)
     orders = [list(reversed(nodes)), list(nodes)]
     if len(nodes) <= LONG:
         chosen: list[Node] = []

@@ -18,7 +18,8 @@ from graphengine.ops.base import Array, Op, Shape, as_value
 from graphengine.ops.rearrangement import Alias
 
 if TYPE_CHECKING:
-    from graphengine.flat import Compiled
+    from graphengine.elimination import Order
+    from graphengine.flat import Compiled, CompiledJacobian
     from graphengine.run import Run
 
 __all__ = ["KINDS", "Graph", "Kind", "Node", "Role", "in_order"]
@@ -402,6 +403,39 @@ class Graph:
         from graphengine.flat import compile_graph  # noqa: PLC0415 (flat code knows graphs)
 
         return compile_graph(self, wrt, outputs, of, reuse=reuse)
+
+    def compile_jacobian(
+        self,
+        of: str | Node,
+        wrt: str | Node | Sequence[str | Node],
+        *,
+        order: Order = "auto",
+        reuse: bool = False,
+    ) -> CompiledJacobian:
+        """A function for the full sparse Jacobian ``∂of/∂vec(wrt)``, or a tuple of several.
+
+        It takes values as the functions of :meth:`compile` do and returns
+        ``scipy.sparse.csr_array`` of ``size of`` rows and ``size wrt`` columns.  The pattern is
+        found once; a call computes the numbers alone and writes them to their places.  The arrays
+        of the pattern are shared by all results, and read-only.  With ``reuse`` each call fills
+        and returns the same matrices.
+
+        The nodes in between are eliminated in the ``order`` that takes fewest multiplications:
+        "auto" compares forward, reverse and the cheapest node first; ``plan`` says what was done.
+        Raises :class:`GraphError` where a rule cannot be traced, or a position depends on values.
+
+        >>> import graphengine as ge
+        >>> g = ge.Graph("layer")
+        >>> W, x = g.parameter("W", (2, 3)), g.input("x", (3,))
+        >>> z = g.node("z", ge.tanh(W @ x))
+        >>> jf = g.compile_jacobian("z", "W")
+        >>> jf(W=[[0.0, 0.0, 0.0], [0.0, 0.0, 0.0]], x=[1.0, 2.0, 3.0]).toarray()
+        array([[1., 2., 3., 0., 0., 0.],
+               [0., 0., 0., 1., 2., 3.]])
+        """
+        from graphengine.flat import compile_jacobian  # noqa: PLC0415 (flat code knows graphs)
+
+        return compile_jacobian(self, of, wrt, order=order, reuse=reuse)
 
 
 def frozen(array: Array) -> Array:

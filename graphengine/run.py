@@ -109,7 +109,7 @@ class Run:
         nodes = between(top, [source])
         if not nodes:
             return Jacobian.zero(top.shape, source.shape)
-        edges = self._edges(nodes, {source, *nodes}, named=named)
+        edges = self.edges(nodes, {source, *nodes}, named=named)
         try:
             return eliminated(edges, good_order(edges, nodes[:-1]), self.limit).jacobians[
                 top, source
@@ -117,8 +117,8 @@ class Run:
         except GraphEngineError as error:
             raise error.located(f"∂{top.name}/∂{source.name}") from None
 
-    def _edges(
-        self, nodes: Iterable[Node], reached: Container[Node], *, named: bool
+    def edges(
+        self, nodes: Iterable[Node], reached: Container[Node], *, named: bool = False
     ) -> dict[tuple[Node, Node], Jacobian]:
         """The Jacobian of each of ``nodes`` with respect to each of its parents in ``reached``."""
         edges = {}

@@ -1,59 +1,56 @@
-"""Flat code: a graph's value and gradients as one straight list of NumPy statements.
+"""Flat code: a graph's value, gradients and Jacobians as straight lists of NumPy statements.
 
-``graph.compile(wrt=[...])`` gives a function; its text is ``source``.  (Flat code: lecture.md,
-section 3.)
+``graph.compile(wrt=[...])`` gives a function for the value and the gradients,
+``graph.compile_jacobian(of, wrt)`` one for full sparse Jacobians.  Both are written by running the
+ops' own rules on arrays without numbers (:mod:`graphengine.tracing`); what needs no numbers is
+done once.  (Flat code: lecture.md, section 3.)
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 import scipy
+from scipy.sparse import csr_array
 
+from graphengine.flat.buffers import BufferedWriter
+from graphengine.flat.filling import Fill
+from graphengine.flat.plans import Plan, plan
 from graphengine.flat.program import Program, Writer
-from graphengine.flat.recording import gradients, nodes_of
+from graphengine.flat.recording import Recorded, gradients, nodes_of
+from graphengine.flat.source import source
 
 if TYPE_CHECKING:
+    from graphengine.elimination import Order
     from graphengine.graph import Graph, Node
 
-__all__ = ["Compiled", "compile_graph"]
+__all__ = ["Compiled", "CompiledJacobian", "compile_graph", "compile_jacobian"]
 
 FAILED = (ArithmeticError, ValueError, TypeError, LookupError)
 """What Python's numbers and wrong inputs raise: the graph's own run then gives infinities, or says
 what is wrong."""
 
 
-class Compiled:
-    """A graph's value and gradients as a function; see :meth:`graphengine.Graph.compile`."""
+class Compiled(Protocol):
+    """What :meth:`graphengine.Graph.compile` returns: a function with its text."""
 
-    def __init__(
-        self, graph: Graph, outputs: Sequence[Node], of: Node, wrt: Sequence[Node], program: Program
-    ) -> None:
-        self.graph, self.outputs, self.of, self.wrt = graph, outputs, of, wrt
-        self.program = program
-        self.inputs = tuple(program.inputs)
-        namespace: dict[str, Any] = {"np": np, "math": math, "scipy": scipy}
-        namespace |= {**program.constants, **program.functions}
-        namespace |= {"_FAILED": FAILED, "_otherwise": self._otherwise}
-        exec("\n".join(program.setup), namespace)  # noqa: S102 (the text is the project's own)
-        exec(program.function(guarded=True), namespace)  # noqa: S102 (the same)
-        self.function = namespace[program.name]
+    source: str
+    """The text of the program, which runs by itself."""
+    inputs: tuple[str, ...]
+    """The start nodes whose values it takes, in their order."""
 
     def __call__(self, *args: Any, **values: Any) -> Any:
         """The outputs, then the gradients; one value where there is one."""
-        return self.function(*args, **values)
 
-    def _otherwise(self, *args: Any) -> Any:
-        names = [node.name for node in self.graph.starts if node.value is None]
-        run = self.graph.run(dict(zip(names, args, strict=True)))
-        found: list[Any] = [run.value(node) for node in self.outputs]
-        found += [run.gradient(node, self.of) for node in self.wrt]
-        plain = [float(one) if one.ndim == 0 else one.copy() for one in found]
-        return plain[0] if len(plain) == 1 else tuple(plain)
+
+class CompiledJacobian(Compiled, Protocol):
+    """What :meth:`graphengine.Graph.compile_jacobian` returns: a function with its plan."""
+
+    plan: Plan
+    """The order of elimination, and what other orders would have cost."""
 
 
 def compile_graph(
@@ -69,5 +66,99 @@ def compile_graph(
     shown = [top] if outputs is None else nodes_of(graph, outputs, "outputs")
     sources = nodes_of(graph, wrt, "wrt")
     recorded = gradients(graph, shown, top, sources)
-    program = Writer(recorded, graph.name).write()
-    return Compiled(graph, shown, top, sources, program)
+
+    def otherwise(values: dict[str, Any]) -> Any:
+        run = graph.run(values)
+        found: list[Any] = [run.value(node) for node in shown]
+        found += [run.gradient(node, top) for node in sources]
+        return _one_or_all([float(one) if one.ndim == 0 else one.copy() for one in found])
+
+    program = _program(recorded, graph.name, reuse=reuse)
+    return cast("Compiled", _function(program, recorded, graph, otherwise))
+
+
+def compile_jacobian(
+    graph: Graph,
+    of: str | Node,
+    wrt: str | Node | Sequence[str | Node],
+    *,
+    order: Order = "auto",
+    reuse: bool = False,
+) -> CompiledJacobian:
+    """See :meth:`graphengine.Graph.compile_jacobian`."""
+    top = graph[of]
+    sources = nodes_of(graph, wrt, "wrt")
+    made, recorded, fills = plan(graph, top, sources, order)
+    alone = not isinstance(wrt, (list, tuple))
+
+    def otherwise(values: dict[str, Any]) -> Any:
+        run = graph.run(values)
+        found = [run.jacobian(top, node) for node in sources]
+        return found[0] if alone else tuple(found)
+
+    program = _program(recorded, graph.name, reuse=reuse)
+    _matrices(program, fills, alone=alone, reuse=reuse)
+    found = cast("CompiledJacobian", _function(program, recorded, graph, otherwise))
+    found.plan = made
+    return found
+
+
+def _program(recorded: Recorded, name: str, *, reuse: bool) -> Program:
+    return (BufferedWriter if reuse else Writer)(recorded, name).write()
+
+
+def _matrices(program: Program, fills: Sequence[Fill], *, alone: bool, reuse: bool) -> None:
+    """Let the program return matrices in place of their data."""
+    shown = []
+    for k, (fill, data) in enumerate(zip(fills, program.results, strict=True), start=1):
+        model = fill.model
+        for part in (model.indptr, model.indices):
+            part.setflags(write=False)  # shared by all results
+        program.constants[f"_model{k}"] = model
+        if reuse:
+            program.setup.append(f"_matrix{k} = _csr(_model{k}, {data})")
+            shown.append(f"_matrix{k}")
+        else:
+            shown.append(f"_csr(_model{k}, {data})")
+    program.functions["_csr"] = _csr
+    program.returned = shown[0] if alone else "(" + "".join(one + ", " for one in shown) + ")"
+
+
+def _csr(model: csr_array, data: Any) -> csr_array:
+    """The matrix with these numbers; its constructor's checks would cost more than they do."""
+    made = csr_array.__new__(csr_array)
+    made.__dict__.update(model.__dict__)
+    made.data = data
+    return made
+
+
+def _one_or_all(found: list[Any]) -> Any:
+    return found[0] if len(found) == 1 else tuple(found)
+
+
+def _function(
+    program: Program,
+    recorded: Recorded,
+    graph: Graph,
+    otherwise: Callable[[dict[str, Any]], Any],
+) -> Any:
+    """The program as a function; what fails in it is handed to ``otherwise``."""
+    names = tuple(recorded.inputs)
+    namespace: dict[str, Any] = {"np": np, "math": math, "scipy": scipy}
+    namespace |= {**program.constants, **program.functions}
+    namespace["_FAILED"] = FAILED
+    namespace["_otherwise"] = lambda *args: otherwise(_for_run(graph, names, args))
+    exec("\n".join(program.setup), namespace)  # noqa: S102 (the text is the project's own)
+    exec(program.function(guarded=True), namespace)  # noqa: S102 (the same)
+    function = namespace[program.name]
+    function.source, function.inputs = source(program, graph), names
+    return function
+
+
+def _for_run(graph: Graph, names: Sequence[str], args: Sequence[Any]) -> dict[str, Any]:
+    """Values for all start nodes: those that the program does not need are zeros."""
+    given = dict(zip(names, args, strict=True))
+    for node in graph.starts:
+        if node.value is None and node.name not in given:
+            given[node.name] = np.zeros(node.shape)
+    return given

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import itertools
 import keyword
+import math
 import re
 import textwrap
 from collections import Counter
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from graphengine.flat.filling import Fill, Strided, Target
 from graphengine.flat.recording import Part, Recorded
 from graphengine.flat.writing import ATOM, Text, expression, is_number, needs_names, number
 from graphengine.tracing import Traced
@@ -41,6 +43,8 @@ class Program:
     setup: list[str] = field(default_factory=list)
     """Statements that run once: buffers, and views of them."""
     lines: list[Line] = field(default_factory=list)
+    results: list[str] = field(default_factory=list)
+    """The text of each result."""
     returned: str = "()"
     constants: dict[str, Any] = field(default_factory=dict)
     functions: dict[str, Any] = field(default_factory=dict)
@@ -187,6 +191,9 @@ class Writer:
 
     def call(self, x: Traced) -> None:
         """One call: as a statement where it has a name or is used several times."""
+        if isinstance(x.step.call, Fill):
+            self.fill(x, x.step.call)
+            return
         text = self.expression(x)
         name = self.recorded.names.get(x.number)
         if x.step.view and name is None and len(text.text) < WIDTH // 2:
@@ -202,6 +209,39 @@ class Writer:
         called = self.names.new(name) if name else self.names.numbered("t")
         self.program.lines.append(Line(f"{called} = {text.text}", x.step.section))
         self.texts[x.number] = Text(called, ATOM)
+
+    def line(self, text: str, x: Traced) -> None:
+        """One more statement, which belongs to ``x``."""
+        self.program.lines.append(Line(text, x.step.section))
+
+    def fill(self, x: Traced, fill: Fill) -> None:
+        """The data of a matrix: an array for all of it, and each value written to its places."""
+        data = self.names.numbered("data")
+        base = f"np.empty({fill.size})" if fill.base is None else f"{self.constant(fill.base).text}.copy()"
+        self.line(f"{data} = {base}", x)
+        for value, target in zip(x.step.args, fill.targets, strict=True):
+            self.put(x, data, value, target)
+        self.texts[x.number] = Text(data, ATOM)
+
+    def put(self, x: Traced, data: str, value: Traced, target: Target) -> None:
+        """One value written to its places in ``data``."""
+        text, sign = self.texts[value.number].text, "+=" if target.adds else "="
+        places = target.places
+        if isinstance(places, np.ndarray):
+            self.line(f"{data}[{self.constant(places).text}] {sign} {text}", x)
+        else:
+            self.line(f"{self.view(data, places)}[...] {sign} {text}", x)
+
+    @staticmethod
+    def view(data: str, places: Strided) -> str:
+        """The view of ``data`` at evenly spaced places."""
+        if places.whole:
+            stop = places.offset + math.prod(places.shape)
+            sizes = ", ".join(map(str, places.shape))
+            flat = f"{data}[{places.offset}:{stop}]"
+            return flat if len(places.shape) < 2 else f"{flat}.reshape({sizes})"
+        strides = tuple(8 * n for n in places.strides)
+        return f"np.ndarray({places.shape}, float, {data}, {8 * places.offset}, {strides})"
 
     def finish(self) -> None:
         """What is returned: results that share nothing with each other or with the inputs."""
@@ -219,8 +259,12 @@ class Writer:
             shared = root.number in inputs or root.number in seen or not isinstance(root, Traced)
             seen.add(root.number)
             shown.append(f"{text.within(ATOM)}.copy()" if shared and x.shape else text.text)
-        one = len(shown) == 1
-        self.program.returned = shown[0] if one else "(" + ", ".join(shown) + ")"
+        self.returns(shown)
+
+    def returns(self, shown: list[str]) -> None:
+        """Return these, or the one of them."""
+        self.program.results = shown
+        self.program.returned = shown[0] if len(shown) == 1 else "(" + ", ".join(shown) + ")"
 
     # --- parts of a line --------------------------------------------------------------------
 

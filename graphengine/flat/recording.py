@@ -68,6 +68,10 @@ class TracedRun(Run):
             except Untraceable:
                 return self.tape.record(_Forward(node.op), args, {}, node.shape)
 
+    def depends(self, node: Node, source: Node) -> bool:
+        """Whether ``node`` is computed from ``source``."""
+        return node is not source and node in reached_from([source])
+
     def rule(self, node: Node, place: int) -> Jacobian:
         """The Jacobian of ``node`` with respect to its argument at ``place``."""
         parent = node.args[place]

@@ -67,7 +67,7 @@ class PatternCache:
         found = self._patterns.get(key)
         guard(bytes_needed(shape, terms) if found is None else found.needed, limit)
         if found is None:
-            found = _pattern(shape, terms)
+            found = pattern_of(shape, terms)
             if found.nbytes > self.limit:
                 return found
             self._patterns[key] = found
@@ -118,7 +118,8 @@ def _write(part: Term, data: Array, limit: int) -> None:
     np.copyto(data.reshape(values.shape), values)
 
 
-def _pattern(shape: tuple[int, int], terms: Sequence[Term]) -> Pattern:
+def pattern_of(shape: tuple[int, int], terms: Sequence[Term]) -> Pattern:
+    """The pattern of ``terms``, made anew."""
     kind = _index_type(shape, terms)
     found = _direct(shape, terms[0], kind) if len(terms) == 1 else None
     indptr, indices, slots = found or _merged(shape, terms, kind)

@@ -115,9 +115,8 @@ def _bincount(places: Any, weights: Any = None, minlength: int = 0) -> Traced:
     if known(places) and np.size(places):
         size = max(size, int(np.max(places)) + 1)
     args, params = (places, weights), {"minlength": size}
-    return tape_of(args).record(
-        np.bincount, args, params, (size,), INT if weights is None else FLOAT
-    )
+    dtype = FLOAT if weights is not None and np.size(places) else INT  # as NumPy has it
+    return tape_of(args).record(np.bincount, args, params, (size,), dtype)
 
 
 # --- diagonals ----------------------------------------------------------------------------

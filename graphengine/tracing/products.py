@@ -96,6 +96,8 @@ def _of_one(x: Any, labels: str, out: str) -> Any:
         while labels.count(label) > 1:
             first = labels.index(label)
             second = labels.index(label, first + 1)
+            if x.shape[first] != x.shape[second]:
+                raise ValueError(f"one size for {label!r}")
             x = np.diagonal(x, axis1=first, axis2=second)
             labels = "".join(k for n, k in enumerate(labels) if n not in {first, second}) + label
     gone = tuple(n for n, k in enumerate(labels) if k not in out)

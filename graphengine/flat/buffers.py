@@ -1,0 +1,360 @@
+"""Flat code in buffers: every array has its place before the first call, and nothing is allocated.
+
+A buffer is given to another array when the last call that reads it is done; an entry-by-entry call
+writes over an operand that nothing reads afterwards.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from graphengine.flat.filling import Fill, Strided, Target
+from graphengine.flat.program import Writer
+from graphengine.flat.recording import Recorded
+from graphengine.flat.writing import ATOM, Text, is_number, number
+from graphengine.tracing import Traced
+
+__all__ = ["BufferedWriter"]
+
+BROADCAST = 2**14
+"""From so many entries on, NumPy's own buffer is made small around products that broadcast: rows
+shorter than it would be copied into it first."""
+ROW = 2700
+SMALL = 64
+
+_REDUCE = {
+    np.sum: "np.add.reduce",
+    np.max: "np.maximum.reduce",
+    np.min: "np.minimum.reduce",
+    np.prod: "np.multiply.reduce",
+    np.any: "np.logical_or.reduce",
+    np.all: "np.logical_and.reduce",
+}
+_WITH_OUT = frozenset({np.cumsum, np.einsum, "concatenate", "stack"})
+
+
+class BufferedWriter(Writer):
+    """A :class:`Writer` whose arrays live in buffers."""
+
+    def __init__(self, recorded: Recorded, name: str) -> None:
+        super().__init__(recorded, name)
+        self.buffers: dict[int, str] = {}
+        self.roots = {k: self._root(self.tape.results[k]) for k in self.needed}
+        self.last = self._last_reads()
+        self.free: dict[tuple[int, str], list[str]] = {}
+        self.sizes: dict[str, tuple[int, str]] = {}
+        self.places = self._placed()
+        self._hoisted: dict[str, str] = {}
+        self._data: dict[int, str] = {}
+
+    # --- who reads what ---------------------------------------------------------------------
+
+    @staticmethod
+    def _root(x: Traced) -> Traced:
+        """The array whose memory ``x`` shows."""
+        while _sees(x):
+            x = x.step.args[0]
+        return x
+
+    def _last_reads(self) -> dict[int, float]:
+        """The number of the last call that reads each array; infinite for results."""
+        found: dict[int, float] = {}
+        for k in self.needed:
+            step = self.tape.steps[k]
+            if not _sees(self.tape.results[k]):
+                for arg in step.args:
+                    if isinstance(arg, Traced):
+                        found[self.roots[arg.number].number] = k
+        for x in self.recorded.results:
+            if isinstance(x, Traced):
+                found[self.roots[x.number].number] = math.inf
+        return found
+
+    def _placed(self) -> dict[int, tuple[Traced, Strided]]:
+        """Values that can be computed in their places in a matrix's data."""
+        found: dict[int, tuple[Traced, Strided]] = {}
+        for k in self.needed:
+            x = self.tape.results[k]
+            if not isinstance(x.step.call, Fill):
+                continue
+            for value, target in zip(x.step.args, x.step.call.targets, strict=True):
+                places = target.places
+                if target.adds or not isinstance(places, Strided):
+                    continue
+                while _sees(value) and places is not None:
+                    if self.uses[value.number] != 1:
+                        places = None
+                        break
+                    places, value = _seen_from(value, places)  # noqa: PLW2901 (up the views)
+                if places is not None and self.uses[value.number] == 1 and self.can_fill(value):
+                    found[value.number] = (x, places)
+        return found
+
+    @staticmethod
+    def can_fill(x: Traced) -> bool:
+        """Whether the call can write its result into an array that is given."""
+        call = x.step.call
+        if is_number(x) or call is None:
+            return False
+        return (
+            isinstance(call, np.ufunc) or call in _REDUCE or call in _WITH_OUT
+            or call in {np.where, "astype", np.mean}
+        )
+
+    # --- buffers ------------------------------------------------------------------------------
+
+    def buffer(self, x: Traced) -> str:
+        """A buffer for ``x``: one that is free, or a new one."""
+        size = (x.size, x.dtype.name)
+        waiting = self.free.get(size)
+        if waiting:
+            flat = waiting.pop()
+        else:
+            flat = self.names.numbered("b")
+            self.sizes[flat] = size
+            self.program.setup.append(f"{flat} = np.empty({x.size}, np.{x.dtype.name})")
+        self.buffers[x.number] = flat
+        return self.shaped(flat, x.shape)
+
+    def shaped(self, flat: str, shape: tuple[int, ...]) -> str:
+        """A name for a buffer in a shape."""
+        if len(shape) == 1:
+            return flat
+        return self.hoisted(f"{flat}.reshape({', '.join(map(str, shape))})")
+
+    def hoisted(self, text: str) -> str:
+        """A name for a view of buffers, made once."""
+        found = self._hoisted.get(text)
+        if found is None:
+            found = self._hoisted[text] = self.names.numbered("v")
+            self.program.setup.append(f"{found} = {text}")
+        return found
+
+    def release(self, k: int) -> None:
+        """Free the buffers that call ``k`` read last."""
+        for arg in self.tape.steps[k].args:
+            if isinstance(arg, Traced):
+                root = self.roots[arg.number].number
+                flat = self.buffers.get(root)
+                if flat is not None and self.last.get(root) == k:
+                    del self.buffers[root]
+                    self.free.setdefault(self.sizes[flat], []).append(flat)
+
+    def over(self, x: Traced) -> str | None:
+        """The operand that an entry-by-entry call may write over."""
+        if not isinstance(x.step.call, np.ufunc) or x.step.call is np.matmul:
+            return None
+        args = [arg for arg in x.step.args if isinstance(arg, Traced)]
+        for arg in args:
+            root = self.roots[arg.number]
+            others = [a for a in args if a is not arg and self.roots[a.number] is root]
+            if (
+                self.last.get(root.number) == x.number
+                and root.number in self.buffers
+                and arg.shape == x.shape
+                and arg.dtype == x.dtype
+                and _in_order(arg)
+                and not others
+            ):
+                return self.buffers[root.number]
+        return None
+
+    # --- statements ---------------------------------------------------------------------------
+
+    def call(self, x: Traced) -> None:
+        """One call: into its place, over an operand, or into a buffer."""
+        step = x.step
+        if isinstance(step.call, Fill):
+            self.fill(x, step.call)
+        elif _sees(x):
+            self.see(x)
+        elif is_number(x):
+            self.number(x)
+        elif step.call == "placed":
+            self.keep(x)
+        elif self.can_fill(x):
+            self.into(x, self.home(x))
+        else:
+            self.assign(x, self.expression(x), None)
+        self.release(x.number)
+
+    def see(self, x: Traced) -> None:
+        """A view: made once where it is one of a buffer."""
+        text = self.expression(x)
+        if self.roots[x.number].number in self.buffers or self._is_place(x):
+            text = Text(self.hoisted(text.text), ATOM)
+        self.texts[x.number] = text
+
+    def _is_place(self, x: Traced) -> bool:
+        return self.roots[x.number].number in self.places
+
+    def number(self, x: Traced) -> None:
+        """A Python number: computed at once where it is read from arrays."""
+        text = self.expression(x)
+        plain = all(is_number(arg) for arg in x.step.args if isinstance(arg, Traced))
+        if plain and self.uses[x.number] == 1 and len(text.text) < 60:
+            self.texts[x.number] = text
+        else:
+            self.assign(x, text, self.recorded.names.get(x.number))
+
+    def keep(self, x: Traced) -> None:
+        """Zeros with values in some places: the zeros are written once."""
+        flat = self.names.numbered("b")
+        self.program.setup.append(f"{flat} = np.zeros({x.size})")
+        whole = self.shaped(flat, x.shape)
+        key = ", ".join(_slice(item) for item in x.step.params["key"])
+        inside = self.hoisted(f"{whole}[{key}]")
+        self.line(f"{inside}[...] = {self.operand(x.step.args[0]).text}", x)
+        self.texts[x.number] = Text(whole, ATOM)
+
+    def home(self, x: Traced) -> str:
+        """Where a call writes its result."""
+        place = self.places.get(x.number)
+        if place is not None:
+            matrix, places = place
+            return self.hoisted(self.view(self.data(matrix), places))
+        flat = self.over(x)
+        if flat is None:
+            return self.buffer(x)
+        root = next(r for r, name in self.buffers.items() if name == flat)
+        del self.buffers[root]
+        self.buffers[x.number] = flat
+        return self.shaped(flat, x.shape)
+
+    def into(self, x: Traced, home: str) -> None:
+        """The statement that writes the result of a call into ``home``."""
+        for text in self.statements(x, home):
+            self.line(text, x)
+        self.texts[x.number] = Text(home, ATOM)
+
+    def statements(self, x: Traced, home: str) -> Iterator[str]:
+        """The text of a call with the array that it writes into."""
+        step = x.step
+        args = [self.operand(arg).text for arg in step.args]
+        given = ", ".join(args)
+        if isinstance(step.call, np.ufunc):
+            text = f"{self.called(step.call)}({given}, out={home})"
+            yield from _small_buffer(text) if _broadcasts(x) else [text]
+        elif step.call is np.where:
+            if args[2] != home:
+                yield f"np.copyto({home}, {args[2]})"
+            yield f"np.copyto({home}, {args[1]}, where={args[0]})"
+        elif step.call == "astype":
+            yield f'np.copyto({home}, {args[0]}, casting="unsafe")'
+        elif step.call is np.mean:
+            count = np.size(step.args[0]) / max(x.size, 1)
+            yield f"np.add.reduce({given}, {_axis(step.params)}, out={home})"
+            yield f"np.multiply({home}, {number(1.0 / count)}, out={home})"
+        elif step.call in _REDUCE:
+            yield f"{_REDUCE[step.call]}({given}, {_axis(step.params)}, out={home})"
+        else:
+            text = self.expression(x).text
+            yield f"{text[:-1]}, out={home})"
+
+    # --- matrices -----------------------------------------------------------------------------
+
+    def data(self, matrix: Traced) -> str:
+        """The data of a matrix, which is there from the start."""
+        fill: Fill = matrix.step.call
+        name = self._data.get(matrix.number)
+        if name is None:
+            name = self._data[matrix.number] = self.names.numbered("data")
+            base = "None" if fill.base is None else self.constant(fill.base).text
+            made = f"np.empty({fill.size})" if fill.base is None else f"{base}.copy()"
+            self.program.setup.append(f"{name} = {made}")
+        return name
+
+    def fill(self, x: Traced, fill: Fill) -> None:
+        """What was not computed in its place is copied there."""
+        data = self.data(x)
+        for value, target in zip(x.step.args, fill.targets, strict=True):
+            if self.roots[value.number].number not in self.places or target.adds:
+                self.put(x, data, value, target)
+        self.texts[x.number] = Text(data, ATOM)
+
+    def put(self, x: Traced, data: str, value: Traced, target: Target) -> None:
+        """One value copied to its places in ``data``."""
+        if isinstance(target.places, np.ndarray):
+            super().put(x, data, value, target)
+            return
+        view, text = self.hoisted(self.view(data, target.places)), self.texts[value.number].text
+        call = f"np.add({view}, {text}, out={view})" if target.adds else f"np.copyto({view}, {text})"
+        self.line(call, x)
+
+    def finish(self) -> None:
+        """What is returned: the buffers; inputs that are results are copied into one."""
+        for x in self.recorded.results:
+            if isinstance(x, Traced) and x.shape and self.roots[x.number].step.call is None:
+                home = self.buffer(x)
+                self.line(f"np.copyto({home}, {self.texts[x.number].text})", x)
+                self.texts[x.number] = Text(home, ATOM)
+        shown = [
+            self.texts[x.number].text
+            if isinstance(x, Traced)
+            else self.constant(np.asarray(x)).text
+            for x in self.recorded.results
+        ]
+        self.returns(shown)
+
+
+def _sees(x: Traced) -> bool:
+    """Whether ``x`` is a view of an array's memory: a Python number has none."""
+    return x.step.view and not is_number(x) and not is_number(x.step.args[0])
+
+
+def _axis(params: Any) -> str:
+    axis = params["axis"]
+    one = isinstance(axis, tuple) and len(axis) == 1
+    text = f"axis={axis[0] if one else axis}"
+    if params["keepdims"]:
+        text += ", keepdims=True"
+    if "initial" in params:
+        text += f", initial={number(params['initial'])}"
+    return text
+
+
+def _slice(item: Any) -> str:
+    parts = (item.start, item.stop, item.step)
+    return ":".join("" if n is None else str(n) for n in parts)
+
+
+def _in_order(x: Traced) -> bool:
+    """Whether ``x`` shows all of its memory in C order."""
+    while _sees(x):
+        if x.step.call is not np.reshape:
+            return False
+        x = x.step.args[0]
+    return True
+
+
+def _broadcasts(x: Traced) -> bool:
+    """Whether a product repeats both operands along short rows."""
+    if x.size < BROADCAST or x.step.call is np.matmul or not 16 <= x.shape[-1] < ROW:
+        return False
+    shapes = [np.shape(arg) for arg in x.step.args]
+    return any(shape not in {(), x.shape} for shape in shapes)
+
+
+def _small_buffer(text: str) -> list[str]:
+    return [f"_size = np.setbufsize({SMALL})", text, "np.setbufsize(_size)"]
+
+
+def _seen_from(value: Traced, places: Strided) -> tuple[Strided | None, Traced]:
+    """The places of what ``value`` is a view of."""
+    inner = value.step.args[0]
+    if not isinstance(inner, Traced):
+        return None, value
+    if value.step.call is np.reshape and places.whole:
+        shape = inner.shape
+        strides = tuple(math.prod(shape[k + 1 :]) for k in range(len(shape)))
+        return Strided(places.offset, shape, strides), inner
+    if value.step.call is np.transpose:
+        axes = value.step.params["axes"]
+        back = sorted(range(len(axes)), key=axes.__getitem__)
+        strides = tuple(places.strides[k] for k in back)
+        return Strided(places.offset, inner.shape, strides), inner
+    return None, inner

@@ -1,0 +1,172 @@
+"""Where the numbers of a Jacobian's terms go in the data of its CSR matrix, found once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from graphengine.jacobian import Jacobian
+from graphengine.jacobian.contraction import DEFAULT_LIMIT, contract, guard
+from graphengine.jacobian.patterns import bytes_needed, pattern_of
+from graphengine.jacobian.terms import Term
+from graphengine.tracing import known
+
+__all__ = ["Fill", "Target", "filled"]
+
+Table: TypeAlias = NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Strided:
+    """Places that are evenly spaced along each axis: a view of the data."""
+
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+    @property
+    def whole(self) -> bool:
+        """Whether they follow one another without gaps."""
+        return self.strides == _packed(self.shape)
+
+
+Places: TypeAlias = Strided | Table
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where one array of numbers goes: into the data, or on top of what is there."""
+
+    places: Places
+    adds: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Fill:
+    """How arrays of numbers become the ``data`` of a matrix.
+
+    ``base`` holds the numbers that never change (None where there are none to keep); ``model`` is
+    the matrix without its numbers.
+    """
+
+    model: csr_array
+    size: int
+    base: NDArray[np.float64] | None
+    targets: Sequence[Target]
+
+    def __call__(self, *values: Any) -> Any:
+        """The data, in the order of CSR: the plain meaning of what flat code does faster."""
+        data = np.zeros(self.size) if self.base is None else self.base.copy()
+        for value, target in zip(values, self.targets, strict=True):
+            view = data[target.places] if isinstance(target.places, np.ndarray) else None
+            if view is not None:
+                data[target.places] = value + (view if target.adds else 0.0)
+            else:
+                strided = view_of(data, target.places)
+                strided[...] = value + (strided if target.adds else 0.0)
+        return data
+
+
+def view_of(data: NDArray[np.float64], places: Any) -> NDArray[np.float64]:
+    """The view of ``data`` at evenly spaced places."""
+    step = data.itemsize
+    strides = tuple(step * n for n in places.strides)
+    return np.ndarray(places.shape, data.dtype, data, step * places.offset, strides)
+
+
+def filled(jacobian: Jacobian) -> tuple[Fill, list[Any]]:
+    """How to fill the matrix of ``jacobian``, and the traced arrays to fill it with."""
+    shape, terms = jacobian.shape, jacobian.terms
+    guard(bytes_needed(shape, terms), DEFAULT_LIMIT)
+    pattern = pattern_of(shape, terms)
+    size = len(pattern.model.indices)
+    base = np.zeros(size)
+    moving: list[tuple[Any, Table]] = []
+    start = 0
+    for part in terms:
+        stop = start + part.entries
+        slots = np.arange(start, stop) if pattern.slots is None else pattern.slots[start:stop]
+        values = contract(part.factors, part.labels, part.sizes, DEFAULT_LIMIT, part.coef)
+        if known(values):
+            np.add.at(base, slots, np.asarray(values).reshape(-1))
+        else:
+            moving.append((values, slots.reshape(_sizes(part))))
+        start = stop
+    values, targets, rest = _targets(moving, base)
+    return Fill(pattern.model, size, rest, targets), values
+
+
+def _sizes(part: Term) -> tuple[int, ...]:
+    return tuple(part.sizes[label] for label in part.labels)
+
+
+def _targets(
+    moving: list[tuple[Any, Table]], base: NDArray[np.float64]
+) -> tuple[list[Any], list[Target], NDArray[np.float64] | None]:
+    """The largest first, so that the others add to what stands there already."""
+    written = np.zeros(len(base), bool)
+    fixed = base.copy()
+    values: list[Any] = []
+    targets: list[Target] = []
+
+    def put(value: Any, slots: Table, *, adds: bool) -> None:
+        places = _places(slots)
+        targets.append(Target(places, adds))
+        values.append(value if isinstance(places, Strided) else value.reshape(-1))
+
+    for value, slots in sorted(moving, key=lambda one: -one[1].size):
+        flat = slots.reshape(-1)
+        if len(np.unique(flat)) < len(flat):
+            value, slots = _together(value, flat)  # noqa: PLW2901 (the same numbers, added up)
+            flat = slots
+        if written[flat].all():
+            put(value, slots, adds=True)
+        elif not written[flat].any():
+            put(_with(value, fixed, slots), slots, adds=False)
+        else:
+            inside = value.reshape(-1)
+            new, old = np.flatnonzero(~written[flat]), np.flatnonzero(written[flat])
+            put(_with(inside[new], fixed, flat[new]), flat[new], adds=False)
+            put(inside[old], flat[old], adds=True)
+        written[flat] = True
+    return values, targets, None if written.all() else base
+
+
+def _with(value: Any, fixed: NDArray[np.float64], slots: Table) -> Any:
+    """``value`` and the numbers that never change at the same places."""
+    constant = fixed[slots]
+    return value + constant if constant.any() else value
+
+
+def _together(value: Any, flat: Table) -> tuple[Any, Table]:
+    """Numbers that go to one place, added up."""
+    places, back = np.unique(flat, return_inverse=True)
+    return np.bincount(back, value.reshape(-1), minlength=len(places)), places
+
+
+def _places(slots: Table) -> Places:
+    """``slots`` as a view of the data where they are evenly spaced along each axis."""
+    if slots.size == 0:
+        return slots.reshape(-1)
+    offset = int(slots.flat[0])
+    strides = []
+    for axis, n in enumerate(slots.shape):
+        line = slots[(0,) * axis + (slice(None),) + (0,) * (slots.ndim - axis - 1)]
+        strides.append(int(line[1] - line[0]) if n > 1 else 1)
+    even = np.full((1,) * slots.ndim, offset)
+    for axis, (n, step) in enumerate(zip(slots.shape, strides, strict=True)):
+        even = even + (np.arange(n) * step).reshape((-1,) + (1,) * (slots.ndim - axis - 1))
+    if np.array_equal(even, slots):
+        return Strided(offset, slots.shape, tuple(strides))
+    return slots.reshape(-1)
+
+
+def _packed(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(math.prod(shape[k + 1 :]) for k in range(len(shape)))
+

@@ -1,0 +1,126 @@
+"""The text of a program by itself: imports, constants, helpers, buffers, the function."""
+
+from __future__ import annotations
+
+import base64
+import inspect
+import textwrap
+import zlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from graphengine.flat.program import Program
+
+if TYPE_CHECKING:
+    from graphengine.graph import Graph
+
+__all__ = ["source"]
+
+SHOWN = 64
+"""Constants of so many entries are written out, larger ones packed."""
+NOTED = 500
+"""In a text with more sections the notation of Jacobians is left out."""
+
+
+def source(program: Program, graph: Graph) -> str:
+    """The whole text, which runs with NumPy and SciPy alone."""
+    body = program.function(comments=len(program.sections) <= NOTED)
+    blocks = list(_helpers(program))
+    blocks += [f"{name} = {_constant(value)}" for name, value in program.constants.items()]
+    blocks += program.setup
+    text = "\n".join([*blocks, body])
+    head = f'"""{_one_line(graph.name)}: flat code."""\n\n'
+    return head + _imports(text) + "\n\n" + _spaced(blocks, body)
+
+
+def _one_line(name: str) -> str:
+    return " ".join(name.replace("\\", " ").replace('"', "'").split())
+
+
+def _spaced(blocks: list[str], body: str) -> str:
+    return "\n".join(blocks) + ("\n\n\n" if blocks else "") + body
+
+
+def _imports(text: str) -> str:
+    found = []
+    if "_unpacked(" in text:
+        found += ["import base64", "import zlib", ""]
+    if "math." in text:
+        found = ["import math", *found] if not found else [found[0], "import math", *found[1:]]
+        if found == ["import math"]:
+            found.append("")
+    found.append("import numpy as np")
+    if "scipy.special." in text:
+        found.append("import scipy.special")
+    if "blas." in text:
+        found.append("from scipy.linalg import blas")
+    if "csr_array" in text:
+        found.append("from scipy.sparse import csr_array")
+    return "\n".join(found) + "\n"
+
+
+def _helpers(program: Program) -> Iterator[str]:
+    """The text of the functions that the program calls."""
+    if any(_packed(value) for value in program.constants.values()):
+        yield textwrap.dedent(inspect.getsource(_unpacked)) + "\n"
+    for name, function in program.functions.items():
+        plain = getattr(function, "__wrapped__", function)
+        if not inspect.isfunction(plain):
+            yield f"{name} = None  # {_one_line(repr(function))}: an op without a text of its own\n"
+            continue
+        text = textwrap.dedent(inspect.getsource(plain))
+        head = text.index("def ")
+        rest = text[text.index("(", head) :]
+        yield f"def {name}{_untyped(rest)}\n"
+
+
+def _untyped(text: str) -> str:
+    """A function's text from its brackets on, without its types."""
+    depth = 0
+    for place, char in enumerate(text):
+        depth += {"(": 1, "[": 1, ")": -1, "]": -1}.get(char, 0)
+        if depth == 0:
+            head, tail = text[1:place], text[place + 1 :]
+            break
+    names = [part.partition(":")[0].strip() for part in _split(head)]
+    return f"({', '.join(names)}):" + tail[tail.index(":\n") + 1 :].rstrip()
+
+
+def _split(text: str) -> list[str]:
+    parts, depth, start = [], 0, 0
+    for place, char in enumerate(text):
+        depth += {"[": 1, "(": 1, "]": -1, ")": -1}.get(char, 0)
+        if char == "," and depth == 0:
+            parts.append(text[start:place])
+            start = place + 1
+    return [part for part in [*parts, text[start:]] if part.strip()]
+
+
+# --- constants ----------------------------------------------------------------------------
+
+
+def _packed(value: Any) -> bool:
+    return isinstance(value, csr_array) or np.size(value) > SHOWN
+
+
+def _constant(value: Any) -> str:
+    if isinstance(value, csr_array):
+        parts = ", ".join(_constant(part) for part in (value.indices, value.indptr))
+        count = len(value.indices)
+        return f"csr_array((np.broadcast_to(0.0, {count}), {parts}), shape={value.shape})"
+    array = np.ascontiguousarray(value)
+    if array.size <= SHOWN:
+        shape = f".reshape({array.shape})" if array.ndim > 1 or not array.size else ""
+        return f"np.array({array.reshape(-1).tolist()!r}, np.{array.dtype.name}){shape}".replace(
+            "inf", "np.inf"
+        ).replace("nan", "np.nan")
+    text = base64.b64encode(zlib.compress(array.tobytes(), 9)).decode()
+    return f"_unpacked({text!r}, {array.dtype.name!r}, {array.shape})"
+
+
+def _unpacked(text, dtype, shape):  # type: ignore[no-untyped-def]  # its text stands in programs
+    """An array from its packed bytes."""
+    return np.frombuffer(zlib.decompress(base64.b64decode(text)), dtype).reshape(shape)
