@@ -21,7 +21,7 @@ from graphengine.flat.filling import Fill
 from graphengine.flat.plans import Plan, plan
 from graphengine.flat.program import Program, Writer
 from graphengine.flat.recording import Recorded, gradients, nodes_of
-from graphengine.flat.source import source
+from graphengine.flat.source import Source
 
 if TYPE_CHECKING:
     from graphengine.elimination import Order
@@ -37,8 +37,8 @@ what is wrong."""
 class Compiled(Protocol):
     """What :meth:`graphengine.Graph.compile` returns: a function with its text."""
 
-    source: str
-    """The text of the program, which runs by itself."""
+    source: Source
+    """The text of the program, which runs by itself (``str(f.source)``)."""
     inputs: tuple[str, ...]
     """The start nodes whose values it takes, in their order."""
 
@@ -151,7 +151,7 @@ def _function(
     exec("\n".join(program.setup), namespace)  # noqa: S102 (the text is the project's own)
     exec(program.function(guarded=True), namespace)  # noqa: S102 (the same)
     function = namespace[program.name]
-    function.source, function.inputs = source(program, graph), names
+    function.source, function.inputs = Source(program, graph.name), names
     return function
 
 

@@ -85,7 +85,7 @@ class BufferedWriter(Writer):
                 places = target.places
                 if target.adds or not isinstance(places, Strided):
                     continue
-                while _sees(value) and places is not None:
+                while value.step.call in {np.reshape, np.transpose} and places is not None:
                     if self.uses[value.number] != 1:
                         places = None
                         break
@@ -302,8 +302,18 @@ class BufferedWriter(Writer):
 
 
 def _sees(x: Traced) -> bool:
-    """Whether ``x`` is a view of an array's memory: a Python number has none."""
-    return x.step.view and not is_number(x) and not is_number(x.step.args[0])
+    """Whether ``x`` is a view of an array's memory: a Python number has none, and what is not in
+    order is copied by a reshape.
+    """
+    if not x.step.view or is_number(x) or is_number(x.step.args[0]):
+        return False
+    return x.step.call is not np.reshape or _same_axes(x) or _in_order(x.step.args[0])
+
+
+def _same_axes(x: Traced) -> bool:
+    """Whether a reshape moves axes of size 1 alone."""
+    old, new = np.shape(x.step.args[0]), x.shape
+    return [n for n in old if n != 1] == [n for n in new if n != 1]
 
 
 def _axis(params: Any) -> str:
@@ -324,7 +334,7 @@ def _slice(item: Any) -> str:
 
 def _in_order(x: Traced) -> bool:
     """Whether ``x`` shows all of its memory in C order."""
-    while _sees(x):
+    while x.step.view:
         if x.step.call is not np.reshape:
             return False
         x = x.step.args[0]

@@ -122,7 +122,9 @@ def _targets(
 
     for value, slots in sorted(moving, key=lambda one: -one[1].size):
         flat = slots.reshape(-1)
-        if len(np.unique(flat)) < len(flat):
+        there = np.zeros(len(base), bool)
+        there[flat] = True
+        if np.count_nonzero(there) < len(flat):
             value, slots = _together(value, flat)  # noqa: PLW2901 (the same numbers, added up)
             flat = slots
         if written[flat].all():

@@ -124,14 +124,15 @@ def _accumulated(
     nodes = between(top, sources)
     inner = [node for node in nodes if node is not top]
     edges = run.edges(nodes, {*sources, *nodes})
-    orders = {"forward": inner, "reverse": inner[::-1]}
-    chosen = orders[order] if order in orders else good_order(edges, inner)
+    orders = {"forward": inner, "reverse": inner[::-1], "auto": good_order(edges, inner)}
     try:
-        found = eliminated(edges, chosen, DEFAULT_LIMIT)
-        forward, reverse = (
-            found.multiplications if other == chosen else _cost(edges, other)
-            for other in orders.values()
-        )
+        if len(inner) > LONG:
+            found = eliminated(edges, orders[order], DEFAULT_LIMIT)
+            counts = {name: _count(edges, one) for name, one in orders.items()}
+        else:
+            tried = {name: eliminated(edges, one, DEFAULT_LIMIT) for name, one in orders.items()}
+            counts = {name: one.multiplications for name, one in tried.items()}
+            found = tried[min(counts, key=counts.__getitem__) if order == "auto" else order]
     except GraphEngineError as error:
         raise error.located(f"∂{top.name}/∂({', '.join(s.name for s in sources)})") from None
     jacobians = [
@@ -140,10 +141,9 @@ def _accumulated(
         else found.jacobians.get((top, source), Jacobian.zero(top.shape, source.shape))
         for source in sources
     ]
-    return _Accumulated(found.products, forward, reverse, jacobians)
+    return _Accumulated(found.products, counts["forward"], counts["reverse"], jacobians)
 
 
-def _cost(edges: Edges, order: Sequence[Node]) -> int:
-    """Multiplications of another order; of a long one by the sizes alone."""
-    counted = edges if len(order) <= LONG else sizes_of(edges)
-    return eliminated(counted, order, DEFAULT_LIMIT).multiplications
+def _count(edges: Edges, order: Sequence[Node]) -> int:
+    """Multiplications of a long order, by the sizes of the Jacobians alone."""
+    return eliminated(sizes_of(edges), order, DEFAULT_LIMIT).multiplications

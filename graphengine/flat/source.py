@@ -6,33 +6,42 @@ import base64
 import inspect
 import textwrap
 import zlib
+from collections import UserString
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_array
 
 from graphengine.flat.program import Program
 
-if TYPE_CHECKING:
-    from graphengine.graph import Graph
-
-__all__ = ["source"]
+__all__ = ["Source"]
 
 SHOWN = 64
 """Constants of so many entries are written out, larger ones packed."""
-NOTED = 500
-"""In a text with more sections the notation of Jacobians is left out."""
 
 
-def source(program: Program, graph: Graph) -> str:
+class Source(UserString):
+    """The text of a program, written when it is first read."""
+
+    def __init__(self, program: Program, title: str) -> None:
+        self._program, self._title = program, title
+
+    @cached_property
+    def data(self) -> str:  # type: ignore[override]  # made when it is asked for
+        """The text."""
+        return _source(self._program, self._title)
+
+
+def _source(program: Program, title: str) -> str:
     """The whole text, which runs with NumPy and SciPy alone."""
-    body = program.function(comments=len(program.sections) <= NOTED)
+    body = program.function(comments=True)
     blocks = list(_helpers(program))
     blocks += [f"{name} = {_constant(value)}" for name, value in program.constants.items()]
     blocks += program.setup
     text = "\n".join([*blocks, body])
-    head = f'"""{_one_line(graph.name)}: flat code."""\n\n'
+    head = f'"""{_one_line(title)}: flat code."""\n\n'
     return head + _imports(text) + "\n\n" + _spaced(blocks, body)
 
 
