@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from graphengine.tracing.tape import Traced, known, recorded
+from graphengine.tracing.tape import Traced, known, recorded, traced
 
 
 @recorded(lambda left, right: np.broadcast_shapes(np.shape(left), np.shape(right)))
@@ -38,8 +38,8 @@ _KEEPS_SIGN = frozenset({np.sum, np.mean, np.sqrt, *_MOVED})
 def _infinite(x: Any) -> bool:
     """Whether a slope may be infinite though what it is a function of is finite.
 
-    Quotients and logarithms, also multiplied by numbers and moved.  A gradient that comes down is
-    not followed to where it came from, and for numbers Python raises an error.
+    Quotients and logarithms, also multiplied by what is known and moved.  A gradient that comes
+    down is not followed to where it came from, and for numbers Python raises an error.
     """
     while isinstance(x, Traced) and x.shape:
         call, args = x.step.call, x.step.args
@@ -51,8 +51,8 @@ def _infinite(x: Any) -> bool:
             return not (known(args[1]) and np.all(np.asarray(args[1]) >= 0))
         if call is np.where:
             return any(map(_infinite, args[1:]))
-        if call is np.multiply and isinstance(args[0], (float, int)):
-            x = args[1]
+        if call is np.multiply and not all(map(traced, args)):
+            x = args[0] if traced(args[0]) else args[1]
         elif call in _MOVED or call is np.negative:
             x = args[0]
         else:

@@ -1,0 +1,142 @@
+"""Products in which zero times infinity is zero: which are guarded, which need not be."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from graphengine.tracing import Tape, Traced, guarded
+
+from .interpreter import Array, inputs_of, numbers
+
+Slope = Callable[[Any], Any]
+
+
+def product(left: Any, right: Any) -> Any:
+    return guarded(left, right, left * right)
+
+
+def is_guarded(slope: Slope, *, turned: bool = False) -> bool:
+    """Whether a row times this slope is a guarded product."""
+    tape = Tape()
+    x, row = tape.input("x", (2, 3)), tape.input("row", (2, 3))
+    found = product(slope(x), row) if turned else product(row, slope(x))
+    return bool(found.step.call is not np.multiply)
+
+
+MAY_BE_INFINITE: dict[str, Slope] = {
+    "1 / x": lambda x: 1 / x,
+    "x / y": lambda x: (x + 1) / (2 * x),
+    "reciprocal": np.reciprocal,
+    "log": np.log,
+    "log1p": np.log1p,
+    "1 / sqrt x": lambda x: 1 / np.sqrt(x),
+    "a power below zero": lambda x: x**-0.5,
+    "powers, one below zero": lambda x: x ** np.array([2.0, -1.0, 0.0]),
+    "a computed power": lambda x: x ** (x - 1),
+    "a multiple": lambda x: -0.5 * (3 / x),
+    "negative": lambda x: -np.log(x),
+    "moved": lambda x: (1 / x).T.reshape(2, 3),
+    "repeated": lambda x: np.broadcast_to(1 / x[0], (2, 3)),
+    "picked": lambda x: (1 / x)[::-1, [0, 2, 1]],
+    "a branch": lambda x: np.where(x > 0, 1 / x, 0.0),
+    "the other branch": lambda x: np.where(x > 0, 0.0, np.log(x)),
+    "times known numbers": lambda x: np.array([1.0, 2.0, 3.0]) * np.log(x) * [[2.0], [3.0]],
+    "a divisor of both signs": lambda x: 1 / np.sum(np.exp(x) * [[1.0], [-1.0]], 0, keepdims=True),
+    "a divisor with a zero in it": lambda x: 1 / (np.exp(x) * [1.0, 0.0, 2.0]),
+    "a divisor that is a sum": lambda x: 1 / (1 + x),
+    "a divisor below zero": lambda x: 1 / (np.square(x) - 1.0),
+    "a divisor that is never negative": lambda x: 1 / np.square(x),
+    "a divisor that is moved by zero": lambda x: 1 / (0.0 + np.square(x)),
+    "a divisor that sums nothing": lambda x: 1 / np.sum(np.exp(x)[:, :0], axis=1, keepdims=True),
+    "a divisor that is known": lambda x: x / np.array([1.0, 0.0, 2.0]),
+}
+
+ALWAYS_FINITE: dict[str, Slope] = {
+    "a number": lambda x: 2.0,
+    "the argument": lambda x: x,
+    "a polynomial": lambda x: 3 * x**2 + x,
+    "cosine": np.cos,
+    "powers above zero": lambda x: x ** np.array([2.0, 0.0, 1.5]),
+    "1 / exp": lambda x: 1 / np.exp(x),
+    "1 / (1 + x²)": lambda x: 1 / (1 + x**2),
+    "1 / (x² + 1)": lambda x: 1 / (np.square(x) + 1.0),
+    "1 / (1 + |x|)²": lambda x: 1 / (1 + np.abs(x) * np.abs(x)),
+    "sigmoid": lambda x: np.exp(x) / (1 + np.exp(x)),
+    "softmax": lambda x: np.exp(x) / np.sum(np.exp(x), axis=1, keepdims=True),
+    "a mean of exponentials": lambda x: x / (-2.0 * np.mean(np.exp(x).T, axis=0)[:, None]),
+    "1 / cosh²": lambda x: 1 / (np.cosh(x) * np.cosh(x)),
+    "a divisor that is known": lambda x: x / np.array([1.0, -0.5, 2.0]),
+    "a divisor that is picked": lambda x: 1 / np.exp(x)[:, [0, 0, 1]],
+    "a divisor of known factors": lambda x: 1 / (np.exp(x) * [1.0, -1.0, 2.0]),
+    "1 / sqrt(1 + x²)": lambda x: 1 / np.sqrt(1 + np.square(x)),
+    "a branch": lambda x: np.where(x > 0, 1.0, np.exp(x)),
+    "a comparison": lambda x: (x > 0).astype(float),
+}
+
+
+@pytest.mark.parametrize("name", MAY_BE_INFINITE)
+def test_guarded(name: str) -> None:
+    assert is_guarded(MAY_BE_INFINITE[name])
+    assert is_guarded(MAY_BE_INFINITE[name], turned=True)
+
+
+@pytest.mark.parametrize("name", ALWAYS_FINITE)
+def test_not_guarded(name: str) -> None:
+    assert not is_guarded(ALWAYS_FINITE[name])
+    assert not is_guarded(ALWAYS_FINITE[name], turned=True)
+
+
+def test_a_known_factor_without_zeros_needs_no_guard() -> None:
+    x = Tape().input("x", (3,))
+    assert product(2.0, 1 / x).step.call is np.multiply
+    assert product(1 / x, np.array([1.0, -2.0, 3.0])).step.call is np.multiply
+    assert product(1 / x, np.array([1.0, 0.0, 3.0])).step.call is not np.multiply
+
+
+def test_numbers_need_no_guard() -> None:
+    """Python's numbers raise an error where arrays become infinite."""
+    x = Tape().input("x", ())
+    assert product(x, 1 / x).step.call is np.multiply
+
+
+def test_a_gradient_that_comes_down_is_not_followed() -> None:
+    tape = Tape()
+    x, row = tape.input("x", (3,)), tape.input("row", (3,))
+    first = product(row, 1 / x)
+    assert product(first, np.cos(x)).step.call is np.multiply
+
+
+CASES: list[tuple[Any, Any, Any]] = [
+    ([0.0, 2.0, 0.0], [math.inf, 3.0, -math.inf], [0.0, 6.0, 0.0]),
+    ([0.0, 1.0, math.inf], [math.nan, math.nan, 0.0], [0.0, math.nan, 0.0]),
+    ([math.inf, -1.0], [math.inf, math.inf], [math.inf, -math.inf]),
+    ([1e200, 0.0], [1e200, 1.0], [math.inf, 0.0]),
+    ([1.0, 2.0], [3.0, -4.0], [3.0, -8.0]),
+    ([[0.0], [1.0]], [math.inf, 2.0], [[0.0, 0.0], [math.inf, 2.0]]),
+    ([math.inf, 1.0], [[0.0], [1.0]], [[0.0, 0.0], [math.inf, 1.0]]),
+    ([], [], []),
+]
+
+
+@pytest.mark.parametrize(("left", "right", "want"), CASES)
+def test_zero_times_anything_is_zero(left: Any, right: Any, want: Array) -> None:
+    """The factors are written as quotients, so that the product is a guarded one."""
+    arrays = np.asarray(left, float), np.asarray(right, float)
+    traced, inputs = inputs_of(Tape(), *arrays)
+    guardeds: list[Traced] = [
+        product(traced[0], np.reciprocal(traced[1])),
+        product(np.reciprocal(traced[0]), traced[1]),
+    ]
+    assert all(found.step.call is not np.multiply for found in guardeds)
+    with np.errstate(all="ignore"):
+        first = {**inputs, "x1": 1 / arrays[1]}
+        second = {**inputs, "x0": 1 / arrays[0]}
+    for found, given in zip(guardeds, (first, second), strict=True):
+        assert_array_equal(numbers(found, given), want)
+        assert numbers(found, given).dtype == float
