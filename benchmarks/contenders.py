@@ -8,6 +8,7 @@ holds the values in its own form.  All give the value and the gradients.
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 
 import graphengine as ge
-from benchmarks.problem import REUSE, Contender
+from benchmarks.problem import REUSE, Contender, LeftOut
 from graphengine import lecture
 
 Array = Any
@@ -35,6 +36,15 @@ def one_thread() -> bool:
     With several threads each brings its own, and those of one spin while the other computes.
     """
     return threads() == 1
+
+
+def left_out(contender: Contender, why: str) -> Contender:
+    """The contender at a size where it is not measured, for a reason that was."""
+
+    def make() -> Any:
+        raise LeftOut(why)
+
+    return Contender(contender.name, make, contender.read, contender.needs)
 
 
 # --- this package -------------------------------------------------------------------------
@@ -193,6 +203,7 @@ def _pytensor(formula: Formula, values: Values, count: int, linker: str) -> Any:
     from pytensor import tensor as pt
     from pytensor.compile.mode import Mode, get_mode
 
+    sys.setrecursionlimit(max(sys.getrecursionlimit(), 200_000))  # it walks graphs by recursion
     given = [np.asarray(value, dtype=float) for value in values.values()]
     variables = [pt.tensor(one, shape=np.shape(values[one])) for one in values]
     value = formula(pt, *variables)
