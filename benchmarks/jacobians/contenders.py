@@ -175,6 +175,45 @@ def torch_func(task: Task, mode: str) -> Contender:
     return Contender("torch.func", make, partial(_matrices, task), ("torch",))
 
 
+@dataclass(frozen=True)
+class Mapped:
+    """A function of one example, to be mapped over the examples of a batch."""
+
+    function: Callable[..., Any]
+    """``function(module, *args)``."""
+    args: Sequence[Array]
+    axes: Sequence[int | None]
+    """Along which axis of each argument the examples lie."""
+    wrt: tuple[int, ...]
+    read: Callable[[Any], Sequence[Any]]
+
+
+def jax_mapped(one: Mapped, mode: str) -> Contender:
+    """``vmap`` of ``jacrev`` or ``jacfwd`` (``mode``), jitted."""
+
+    def make() -> Any:
+        module = jax_in_double()
+        jacobian = getattr(module, mode)(partial(one.function, module.numpy), one.wrt)
+        jitted = module.jit(module.vmap(jacobian, tuple(one.axes)))
+        args = [module.numpy.asarray(arg) for arg in one.args]
+        return lambda: module.block_until_ready(jitted(*args))
+
+    return Contender("JAX", make, one.read, ("jax",))
+
+
+def torch_mapped(one: Mapped, mode: str) -> Contender:
+    """``vmap`` of ``jacrev`` or ``jacfwd`` (``mode``)."""
+
+    def make() -> Any:
+        module = torch_with_threads()
+        jacobian = getattr(module.func, mode)(partial(one.function, module), one.wrt)
+        mapped = module.func.vmap(jacobian, tuple(one.axes))
+        args = [module.asarray(arg) for arg in one.args]
+        return lambda: mapped(*args)
+
+    return Contender("torch.func", make, one.read, ("torch",))
+
+
 def _matrices(task: Task, result: Sequence[Any]) -> list[Array]:
     rows = np.size(task.value())
     return [as_matrix(part, rows) for part in result]
@@ -291,12 +330,13 @@ def _csc(pattern: Any, data: Array) -> sp.csc_array:
 
 
 def sparsediffpy(
-    task: Task, formula: Callable[..., Any], turned: Collection[str] = ()
+    task: Task, formula: Callable[..., Any], turned: Collection[str] = (), *, result: bool = False
 ) -> Contender:
     """``formula(engine, count, *variables)``: the function of variables, ``count`` numbers in all.
 
     The engine counts entries column by column.  A vector is a column, and so is an array with more
-    than two axes, its entries in C order.  The variables of ``turned`` are transposes.
+    than two axes, its entries in C order.  The variables of ``turned`` are transposes, and so is
+    the function's value where ``result``.
     """
     held: list[Any] = []
     arrays = {name: np.asarray(task.values[name], dtype=float) for name in task.wrt}
@@ -332,7 +372,7 @@ def sparsediffpy(
     def read(data: Array) -> list[Any]:
         rows, columns, shape = held
         found = sp.coo_array((data, (rows, columns)), shape=shape)
-        of = at_most_matrix(np.shape(task.value()))
+        of = shape[:1] if result else at_most_matrix(np.shape(task.value()))
         return by_column(found, of, [at_most_matrix(one) for one in shapes])
 
     return Contender("sparsediffpy", make, read, ("sparsediffpy",))

@@ -49,12 +49,18 @@ def as_blocks(blocks: Array) -> sp.csr_array:
 
 
 def multiply(left: Array, right: Array, out: Array) -> Callable[[], Any]:
-    """A call that fills ``out`` with ``left @ right`` (C-ordered matrices) by SciPy's BLAS.
+    """A call that fills ``out``, C-ordered, with ``left @ right`` by SciPy's BLAS.
 
-    In BLAS's order of columns the transposes are multiplied, and nothing is copied.
+    BLAS counts by columns: it multiplies the transposes, and nothing is copied.
     """
-    a, b, c = right.T, left.T, out.T
-    return lambda: dgemm(1.0, a, b, 0.0, c, overwrite_c=1)
+    (a, trans_a), (b, trans_b) = _turned(right), _turned(left)
+    c = out.T
+    return lambda: dgemm(1.0, a, b, 0.0, c, trans_a=trans_a, trans_b=trans_b, overwrite_c=1)
+
+
+def _turned(matrix: Array) -> tuple[Array, int]:
+    """The transpose for BLAS: as it lies in memory, and whether BLAS is to transpose that."""
+    return (matrix.T, 0) if matrix.flags.c_contiguous else (matrix, 1)
 
 
 def outer_products(left: Array, right: Array, out: Array) -> Callable[[], Any]:
