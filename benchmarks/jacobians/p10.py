@@ -71,10 +71,10 @@ def by_hand(Q: Any, K: Any, V: Any) -> Any:
         with_rows(np.tile(own, (n, 1)), n * d),
     ]
     in_Q, in_K, in_V = (one.data for one in results)
-    P, O, M = np.empty((n, n)), np.empty((n, d)), np.empty((n, d, n))
+    P, means, M = np.empty((n, n)), np.empty((n, d)), np.empty((n, d, n))
     row, turned, scale = np.empty((n, 1)), np.empty((d, n)), 1 / math.sqrt(d)
-    wide, outputs, spread = P[:, None, :], O[:, :, None], in_V.reshape(n, d, n)
-    scores, mix = multiply(Q, K.T, P), multiply(P, V, O)
+    wide, outputs, spread = P[:, None, :], means[:, :, None], in_V.reshape(n, d, n)
+    scores, mix = multiply(Q, K.T, P), multiply(P, V, means)
     to_Q = multiply(M.reshape(n * d, n), K, in_Q.reshape(n * d, d))
     to_K = outer_products(M.reshape(n, d * n), Q, in_K.reshape(n, d * n, d))
     scaled = np.empty((n, n))

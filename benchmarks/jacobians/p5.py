@@ -73,7 +73,7 @@ def plain(W1: Any, b1: Any, W2: Any, b2: Any, X: Any) -> list[Any]:
 
 def by_hand(W1: Any, b1: Any, W2: Any, b2: Any, X: Any) -> Any:
     """``G`` is itself a result, and what the two large ones are made from."""
-    (N, d), (K, h) = X.shape, W2.shape
+    (N, d), h, K = X.shape, len(b1), len(b2)
     own = np.arange(K)[:, None] * h + np.arange(h)
     results = [
         dense_rows(N * K, h * d),
@@ -126,7 +126,7 @@ def with_casadi(ca: Any, W1: Any, b1: Any, W2: Any, b2: Any, X: Any) -> Any:
 def with_sparsediffpy(N: int, h: int, K: int) -> Any:
     """With an example in each column."""
 
-    def formula(engine: Any, count: int, W1: Any, b1: Any, W2: Any, b2: Any, X: Any) -> Any:
+    def formula(engine: Any, _count: int, W1: Any, b1: Any, W2: Any, b2: Any, X: Any) -> Any:
         scores = engine.make_add(engine.make_matmul(W1, X), engine.make_broadcast(b1, h, N))
         outputs = engine.make_matmul(W2, engine.make_tanh(scores))
         return engine.make_add(outputs, engine.make_broadcast(b2, K, N))
