@@ -126,9 +126,8 @@ def picked(x: Any, key: Any) -> Traced:
             plan[-1], dummy[-1] = ("array", len(arrays)), _positions(array)
             arrays.append(array)
     shape = np.broadcast_to(np.int8(0), x.shape)[tuple(dummy)].shape
-    if not arrays and shape == x.shape and all(map(_whole, plan)):
-        found: Traced = x
-        return found
+    if not arrays and all(map(_whole, plan)):
+        return reshaped(x, shape)
     args, params = (x, *arrays), {"key": tuple(plan)}
     return tape_of(args).record("getitem", args, params, shape, x.dtype, view=not arrays)
 
@@ -143,4 +142,5 @@ def _positions(table: Any) -> Any:
 
 
 def _whole(item: Any) -> bool:
-    return item is Ellipsis or (isinstance(item, slice) and item == slice(None))
+    """Whether an item keeps a whole axis, or puts one of size 1 in."""
+    return item is Ellipsis or item is None or (isinstance(item, slice) and item == slice(None))

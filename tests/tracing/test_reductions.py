@@ -72,6 +72,7 @@ def test_what_is_there_already_is_no_call() -> None:
     assert np.sum(x, axis=1, keepdims=True) is x
     assert np.max(x, axis=()) is x
     assert np.mean(x, axis=1, keepdims=True) is x
+    x = Tape().input("x", (3, 2))
     assert np.max(x, axis=0, initial=-np.inf) is np.max(x, axis=0)
     assert np.max(np.abs(x), axis=0, initial=0.0) is np.max(np.abs(x), axis=0)
     assert calls(np.max(x, axis=0, initial=0.0)) == ["max", "maximum"]
