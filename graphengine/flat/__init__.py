@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 import scipy
+from scipy.linalg import blas
 from scipy.sparse import csr_array
 
 from graphengine.flat.buffers import BufferedWriter
@@ -144,7 +145,7 @@ def _function(
 ) -> Any:
     """The program as a function; what fails in it is handed to ``otherwise``."""
     names = tuple(recorded.inputs)
-    namespace: dict[str, Any] = {"np": np, "math": math, "scipy": scipy}
+    namespace: dict[str, Any] = {"np": np, "math": math, "scipy": scipy, "blas": blas}
     namespace |= {**program.constants, **program.functions}
     namespace["_FAILED"] = FAILED
     namespace["_otherwise"] = lambda *args: otherwise(_for_run(graph, names, args))

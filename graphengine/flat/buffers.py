@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from graphengine.flat.filling import Fill, Strided, Target
+from graphengine.flat.merging import AddMatMul, AddOuter, merge_products
 from graphengine.flat.program import Writer
 from graphengine.flat.recording import Recorded
 from graphengine.flat.writing import ATOM, Text, is_number, number
-from graphengine.tracing import Traced
+from graphengine.tracing import Step, Traced
 
 __all__ = ["BufferedWriter"]
 
@@ -41,6 +42,7 @@ class BufferedWriter(Writer):
     """A :class:`Writer` whose arrays live in buffers."""
 
     def __init__(self, recorded: Recorded, name: str) -> None:
+        merge_products(recorded.tape, recorded.results)
         super().__init__(recorded, name)
         self.buffers: dict[int, str] = {}
         self.roots = {k: self._root(self.tape.results[k]) for k in self.needed}
@@ -102,7 +104,7 @@ class BufferedWriter(Writer):
             return False
         return (
             isinstance(call, np.ufunc) or call in _REDUCE or call in _WITH_OUT
-            or call in {np.where, "astype", np.mean}
+            or call in {np.where, "astype", np.mean, AddOuter, AddMatMul}
         )
 
     # --- buffers ------------------------------------------------------------------------------
@@ -146,10 +148,11 @@ class BufferedWriter(Writer):
 
     def over(self, x: Traced) -> str | None:
         """The operand that an entry-by-entry call may write over."""
-        if not isinstance(x.step.call, np.ufunc) or x.step.call is np.matmul:
+        adds = x.step.call in {AddOuter, AddMatMul}
+        if not adds and (not isinstance(x.step.call, np.ufunc) or x.step.call is np.matmul):
             return None
         args = [arg for arg in x.step.args if isinstance(arg, Traced)]
-        for arg in args:
+        for arg in args[:1] if adds else args:
             root = self.roots[arg.number]
             others = [a for a in args if a is not arg and self.roots[a.number] is root]
             if (
@@ -236,7 +239,11 @@ class BufferedWriter(Writer):
         step = x.step
         args = [self.operand(arg).text for arg in step.args]
         given = ", ".join(args)
-        if isinstance(step.call, np.ufunc):
+        if step.call in {AddOuter, AddMatMul}:
+            if args[0] != home:
+                yield f"np.copyto({home}, {args[0]})"
+            yield self.added(step, home)
+        elif isinstance(step.call, np.ufunc):
             text = f"{self.called(step.call)}({given}, out={home})"
             yield from _small_buffer(text) if _broadcasts(x) else [text]
         elif step.call is np.where:
@@ -254,6 +261,33 @@ class BufferedWriter(Writer):
         else:
             text = self.expression(x).text
             yield f"{text[:-1]}, out={home})"
+
+    def added(self, step: Step, home: str) -> str:
+        """A product that BLAS adds to what stands in ``home`` (its transpose is in Fortran order)."""
+        _, left, right = step.args
+        turned = self.hoisted(f"{home}.T")
+        if step.call is AddOuter:
+            column, row = (self.flat(arg) for arg in (left, right))
+            return f"blas.dger(1.0, {row}, {column}, a={turned}, overwrite_a=1)"
+        (b, trans_a), (a, trans_b) = self.turned(right), self.turned(left)
+        flags = "".join(f", trans_{k}=1" for k, t in (("a", trans_a), ("b", trans_b)) if t)
+        return f"blas.dgemm(1.0, {b}, {a}, beta=1.0, c={turned}, overwrite_c=1{flags})"
+
+    def flat(self, x: Traced) -> str:
+        """A vector of what has one axis that is not of size 1."""
+        if x.step.call is np.reshape and len(np.shape(x.step.args[0])) == 1:
+            return self.operand(x.step.args[0]).text
+        text = self.operand(x)
+        return text.text if x.ndim == 1 else f"{text.within(ATOM)}.reshape(-1)"
+
+    def turned(self, x: Any) -> tuple[str, bool]:
+        """The transpose as BLAS takes it: an array in Fortran order, and whether to turn it."""
+        text = self.operand(x).within(ATOM)
+        if isinstance(x, Traced) and x.step.call is np.transpose:
+            return text, True
+        view = f"{text}.T"
+        mine = isinstance(x, Traced) and self.roots[x.number].number in self.buffers
+        return (self.hoisted(view) if mine else view), False
 
     # --- matrices -----------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from graphengine.flat.filling import Fill, Strided, Target
+from graphengine.flat.merging import merge_sums, needed
 from graphengine.flat.recording import Part, Recorded
 from graphengine.flat.writing import ATOM, Text, expression, is_number, needs_names, number
 from graphengine.tracing import Traced
@@ -111,7 +112,7 @@ def comment(part: Part | None) -> str:
 
 # --- names --------------------------------------------------------------------------------
 
-_TAKEN = frozenset({"np", "math", "scipy", "float", "abs", "blas", "bool"})
+_TAKEN = frozenset({"np", "math", "scipy", "float", "abs", "blas", "bool", "csr_array"})
 
 
 class Names:
@@ -152,6 +153,7 @@ class Writer:
 
     def __init__(self, recorded: Recorded, name: str) -> None:
         self.recorded, self.tape = recorded, recorded.tape
+        merge_sums(recorded.tape, recorded.results)
         self.names = Names()
         self.program = Program(
             self.names.new(name or "graph"),
@@ -324,24 +326,3 @@ def _placed(values: Any, shape: Any, key: Any) -> Any:
     whole = np.zeros(shape)
     whole[key] = values
     return whole
-
-
-def needed(results: Sequence[Any]) -> list[int]:
-    """The numbers of the calls that lead to ``results``, in their order."""
-    found: set[int] = set()
-    waiting = [x for x in results if isinstance(x, Traced)]
-    while waiting:
-        x = waiting.pop()
-        if x.number not in found:
-            found.add(x.number)
-            waiting += [arg for arg in x.step.args if isinstance(arg, Traced)]
-    return sorted(found)
-
-
-def source_of(function: Any) -> str:
-    """A function's own text, without its decorator."""
-    text = textwrap.dedent(inspect.getsource(getattr(function, "__wrapped__", function)))
-    return text[text.index("def ") :]
-
-
-__all__ += ["is_number", "source_of"]

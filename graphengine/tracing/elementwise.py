@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import cache
 from typing import Any, TypeAlias, TypeGuard
@@ -66,6 +67,8 @@ def elementwise(ufunc: np.ufunc, *args: Any) -> Any:
     """A ufunc applied to traced arrays."""
     operands = tuple(map(operand, args))
     shape = np.broadcast_shapes(*(np.shape(arg) for arg in operands))
+    if shape and math.prod(shape) == 1:
+        return elementwise(ufunc, *map(_only_entry, operands)).reshape(shape)
     operands = unrepeated(operands, shape)
     simpler = _SIMPLER.get(ufunc)
     plain = simpler(operands) if simpler else None
@@ -79,6 +82,8 @@ def elementwise(ufunc: np.ufunc, *args: Any) -> Any:
 def _where(condition: Any, x: Any, y: Any) -> Traced:
     given = tuple(map(operand, (condition, x, y)))
     shape = np.broadcast_shapes(*map(np.shape, given))
+    if shape and math.prod(shape) == 1:
+        return np.where(*map(_only_entry, given)).reshape(shape)  # type: ignore[return-value]  # traced
     args = unrepeated(given, shape)
     dtype = np.result_type(*(type_of(arg) for arg in args[1:]))
     if is_number(given[0]):
@@ -86,6 +91,13 @@ def _where(condition: Any, x: Any, y: Any) -> Traced:
         if isinstance(chosen, Traced) and (chosen.shape, chosen.dtype) == (shape, dtype):
             return chosen
     return tape_of(args).record(np.where, args, {}, shape, dtype)
+
+
+def _only_entry(arg: Any) -> Any:
+    """Of arrays with one entry numbers are computed with."""
+    if isinstance(arg, Traced):
+        return arg.reshape(())
+    return arg if is_number(arg) else arg.number if isinstance(arg, Repeated) else arg.item()
 
 
 # --- simpler calls ------------------------------------------------------------------------

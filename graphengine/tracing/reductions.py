@@ -45,6 +45,8 @@ def _reduction(call: Any) -> Callable[..., Any]:
         shape = tuple(
             1 if k in axes else n for k, n in enumerate(x.shape) if keepdims or k not in axes
         )
+        if keepdims and len(axes) == x.ndim > 0:
+            return reduced(x, None, initial=initial).reshape(shape)
         params = {"axis": None if len(axes) == x.ndim else axes, "keepdims": bool(keepdims)}
         kind = _result_type(call, x.dtype)
         count = math.prod(x.shape[k] for k in axes)

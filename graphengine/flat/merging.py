@@ -1,0 +1,103 @@
+"""Two calls that one call does as well: the sum of a product, a product that is added."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from graphengine.tracing import Step, Tape, Traced
+
+__all__ = ["AddMatMul", "AddOuter", "merge_products", "merge_sums", "needed"]
+
+LARGE = 256
+"""Matrices of fewer entries are added as they are: a call of BLAS costs more than a temporary."""
+
+
+class AddOuter:
+    """``A + u vᵀ``: BLAS adds an outer product to a matrix in place."""
+
+
+class AddMatMul:
+    """``A + B C``: BLAS adds a matrix product to a matrix in place."""
+
+
+def needed(results: Sequence[Any]) -> list[int]:
+    """The numbers of the calls that lead to ``results``, in their order."""
+    found: set[int] = set()
+    waiting = [x for x in results if isinstance(x, Traced)]
+    while waiting:
+        x = waiting.pop()
+        if x.number not in found:
+            found.add(x.number)
+            waiting += [arg for arg in x.step.args if isinstance(arg, Traced)]
+    return sorted(found)
+
+
+def _steps(tape: Tape, results: Sequence[Any]) -> Iterator[tuple[Traced, Counter[int]]]:
+    """The calls that are needed, and how often each number is used."""
+    wanted = needed(results)
+    uses = Counter(
+        arg.number for k in wanted for arg in tape.steps[k].args if isinstance(arg, Traced)
+    )
+    uses.update(x.number for x in results if isinstance(x, Traced))
+    for k in wanted:
+        yield tape.results[k], uses
+
+
+def _replaced(tape: Tape, x: Traced, call: Any, args: tuple[Any, ...]) -> None:
+    tape.steps[x.number] = Step(call, args, {}, view=False, section=x.step.section)
+
+
+def merge_sums(tape: Tape, results: Sequence[Any]) -> None:
+    """The sum of all entries of ``a * b``, or of ``a**2``, becomes ``np.vdot``."""
+    for x, uses in _steps(tape, results):
+        step = x.step
+        if step.call is not np.sum or step.params.get("axis") is not None or x.shape:
+            continue
+        inner = step.args[0]
+        if not isinstance(inner, Traced) or uses[inner.number] != 1:
+            continue
+        call, args = inner.step.call, inner.step.args
+        if call is np.square:
+            _replaced(tape, x, np.vdot, (args[0], args[0]))
+        elif call is np.multiply and np.shape(args[0]) == np.shape(args[1]):
+            _replaced(tape, x, np.vdot, args)
+
+
+def merge_products(tape: Tape, results: Sequence[Any]) -> None:
+    """``A + u vᵀ`` and ``A + B C`` become one call, where the product is used nowhere else."""
+    for x, uses in _steps(tape, results):
+        if x.step.call is not np.add or x.ndim != 2 or x.size < LARGE:
+            continue
+        first, second = x.step.args
+        for matrix, product in ((first, second), (second, first)):
+            merged = _product(product, x) if _fits(matrix, product, x, uses) else None
+            if merged is not None:
+                _replaced(tape, x, merged[0], (matrix, *merged[1:]))
+                break
+
+
+def _fits(matrix: Any, product: Any, x: Traced, uses: Counter[int]) -> bool:
+    return (
+        isinstance(product, Traced)
+        and isinstance(matrix, (Traced, np.ndarray))
+        and uses[product.number] == 1
+        and np.shape(matrix) == x.shape == product.shape
+    )
+
+
+def _product(product: Traced, x: Traced) -> tuple[Any, ...] | None:
+    step = product.step
+    if step.call is np.matmul and all(np.ndim(arg) == 2 for arg in step.args):
+        return AddMatMul, *step.args
+    if step.call is not np.multiply or not all(isinstance(arg, Traced) for arg in step.args):
+        return None
+    shapes = [arg.shape for arg in step.args]
+    column, row = (x.shape[0], 1), (x.shape[1],)
+    for one, other in ((0, 1), (1, 0)):
+        if shapes[one] == column and shapes[other] in {row, (1, *row)}:
+            return AddOuter, step.args[one], step.args[other]
+    return None
