@@ -243,6 +243,8 @@ class BufferedWriter(Writer):
             if args[0] != home:
                 yield f"np.copyto({home}, {args[0]})"
             yield self.added(step, home)
+        elif step.call is np.matmul and self._flat_product(x):
+            yield f"np.dot({given}, out={home})"
         elif isinstance(step.call, np.ufunc):
             text = f"{self.called(step.call)}({given}, out={home})"
             yield from _small_buffer(text) if _broadcasts(x) else [text]
@@ -261,6 +263,10 @@ class BufferedWriter(Writer):
         else:
             text = self.expression(x).text
             yield f"{text[:-1]}, out={home})"
+
+    def _flat_product(self, x: Traced) -> bool:
+        """Whether ``np.dot`` does it: no stacks, and a result without gaps."""
+        return max(np.ndim(arg) for arg in x.step.args) <= 2 and x.number not in self.places
 
     def added(self, step: Step, home: str) -> str:
         """A product that BLAS adds to what stands in ``home`` (its transpose is in Fortran order)."""

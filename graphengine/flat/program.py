@@ -19,7 +19,7 @@ from graphengine.flat.filling import Fill, Strided, Target
 from graphengine.flat.merging import merge_sums, needed
 from graphengine.flat.recording import Part, Recorded
 from graphengine.flat.writing import ATOM, Text, expression, is_number, needs_names, number
-from graphengine.tracing import Traced
+from graphengine.tracing import Traced, warns
 
 __all__ = ["Line", "Program", "Writer"]
 
@@ -50,6 +50,8 @@ class Program:
     constants: dict[str, Any] = field(default_factory=dict)
     functions: dict[str, Any] = field(default_factory=dict)
     sections: Sequence[Any] = ()
+    warns: bool = False
+    """Whether a call may warn of what its result shows: an infinity, or no number."""
 
     @property
     def numbers_alone(self) -> bool:
@@ -85,7 +87,7 @@ class Program:
     def function(self, *, comments: bool = False, guarded: bool = False) -> str:
         """The text of the function alone; ``guarded`` hands what fails to ``_otherwise``."""
         body = [*self.checks(), *self.body(comments=comments)]
-        if not self.numbers_alone:
+        if not self.numbers_alone and self.warns:
             checks = list(self.checks())
             inner = textwrap.indent("\n".join(body[len(checks) :]), "    ")
             body = [*checks, 'with np.errstate(all="ignore"):', inner]
@@ -164,6 +166,7 @@ class Writer:
             x.number: Text(key, ATOM) for key, x in self.program.inputs.items()
         }
         self.needed = needed(recorded.results)
+        self.program.warns = any(warns(self.tape.results[k]) for k in self.needed)
         self.uses = self._uses()
         self._constants: dict[int, str] = {}
         self._functions: dict[Any, str] = {}

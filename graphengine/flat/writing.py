@@ -140,6 +140,9 @@ def _infix(call: Any, args: Sequence[Text], signs: dict[Any, tuple[str, int]]) -
 def _of_arrays(x: Traced, args: Sequence[Text], called: Callable[[Any], str]) -> Text:
     step = x.step
     call, params = step.call, step.params
+    if call is np.vdot or (call is np.matmul and is_number(x)):
+        flat = [_raveled(arg, text) for arg, text in zip(step.args, args, strict=True)]
+        return Text(f"{flat[0]}.dot({flat[1]})", ATOM)
     if call in _INFIX or call in {np.negative, np.invert}:
         return _infix(call, args, {np.invert: ("~", SIGN)})
     if call in _METHODS:
@@ -166,6 +169,10 @@ def _of_arrays(x: Traced, args: Sequence[Text], called: Callable[[Any], str]) ->
         params = {}
     given += [f"{name}={value!r}" for name, value in params.items()]
     return Text(f"{called(call)}({', '.join(given)})", ATOM)
+
+
+def _raveled(arg: Any, text: Text) -> str:
+    return text.within(ATOM) + ("" if np.ndim(arg) == 1 else ".ravel()")
 
 
 def _method(step: Step, operand: Text, name: str) -> Text:

@@ -21,7 +21,7 @@ from graphengine.tracing import (  # noqa: F401 (what they hold is registered by
     reductions,
     views,
 )
-from graphengine.tracing.infinite import guarded
+from graphengine.tracing.infinite import guarded, warns
 from graphengine.tracing.picking import taken
 from graphengine.tracing.tape import (
     INT,
@@ -49,4 +49,5 @@ __all__ = [
     "recorded",
     "taken",
     "traced",
+    "warns",
 ]

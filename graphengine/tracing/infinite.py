@@ -96,3 +96,41 @@ def never_negative(x: Any) -> bool:
     if call in {np.add, np.divide, np.multiply}:
         return all(map(never_negative, args))
     return call in _KEEPS_SIGN and never_negative(args[0])
+
+
+_MAY_WARN = frozenset(
+    {"log", "log1p", "sqrt", "power", "reciprocal", "arcsin", "arccos", "tan", "expm1"}
+    | {"sinh", "cosh", "xlogy", "xlog1py"}
+)
+
+
+def warns(x: Traced) -> bool:
+    """Whether NumPy may warn when it computes the array ``x`` of finite numbers that are not huge:
+    a division by zero, a logarithm of zero, an exponential that overflows.
+    """
+    call, args = x.step.call, x.step.args
+    if all(np.shape(arg) == () for arg in args) or not isinstance(call, np.ufunc):
+        return call is _times
+    if call is np.divide:
+        return not _away_from_zero(args[1])
+    if call is np.exp:
+        return not _bounded(args[0])
+    return call.__name__ in _MAY_WARN
+
+
+def _bounded(x: Any) -> bool:
+    """Whether it can be seen that no entry is large: the largest was taken off, or a minimum."""
+    call, args = x.step.call, x.step.args
+    if call is np.minimum:
+        return any(known(arg) for arg in args) or _negated_pair(*args)
+    return call is np.subtract and _is_largest(args[1])
+
+
+def _negated_pair(a: Any, b: Any) -> bool:
+    return any(one.step.call is np.negative and one.step.args[0] is other for one, other in ((a, b), (b, a)))
+
+
+def _is_largest(x: Any) -> bool:
+    while isinstance(x, Traced) and x.step.call in {np.where, *_MOVED}:
+        x = x.step.args[1 if x.step.call is np.where else 0]
+    return isinstance(x, Traced) and x.step.call is np.max

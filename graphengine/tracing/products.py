@@ -23,9 +23,37 @@ def _matmul(a: Any, b: Any) -> Traced:
         row = a.reshape(-1) if left[0] == 1 else a  # a row and a column as vectors
         column = b.reshape(-1) if right[1] == 1 else b
         return reshaped(_matmul(row, column), (left[0], right[1]))
+    if len(left) == len(right) == 1:
+        return _dot_product(a, b)
     stack = np.broadcast_shapes(left[:-2], right[:-2])
     shape = stack + left[-2:-1] + (right[-1:] if len(right) > 1 else ())
     return _recorded(np.matmul, (a, b), shape)
+
+
+def _dot_product(a: Any, b: Any) -> Any:
+    """Of two vectors: numbers that multiply them stand in front."""
+    for vector, other, first in ((a, b, True), (b, a, False)):
+        number, rest = _multiple(vector)
+        if rest is not None:
+            inner = _dot_product(rest, other) if first else _dot_product(other, rest)
+            return elementwise(np.multiply, number, inner)
+    if isinstance(a, Traced) and isinstance(b, Traced) and b.number < a.number:
+        a, b = b, a  # one order, so that it is computed once
+    return _recorded(np.matmul, (a, b), ())
+
+
+def _multiple(x: Any) -> tuple[Any, Any]:
+    """A number and what it multiplies to make ``x``; (1, None) where there is none."""
+    if not isinstance(x, Traced):
+        return 1.0, None
+    call, args = x.step.call, x.step.args
+    if call is np.negative:
+        return -1.0, args[0]
+    if call is np.multiply:
+        for number, rest in (args, args[::-1]):
+            if np.shape(number) == () and np.shape(rest) == x.shape:
+                return number, rest
+    return 1.0, None
 
 
 @handles(np.dot)
