@@ -175,6 +175,10 @@ def torch_func(task: Task, mode: str) -> Contender:
     return Contender("torch.func", make, partial(_matrices, task), ("torch",))
 
 
+def _as_given(*args: Any) -> Sequence[Any]:
+    return args
+
+
 @dataclass(frozen=True)
 class Mapped:
     """A function of one example, to be mapped over the examples of a batch."""
@@ -186,6 +190,8 @@ class Mapped:
     """Along which axis of each argument the examples lie."""
     wrt: tuple[int, ...]
     read: Callable[[Any], Sequence[Any]]
+    gathered: Callable[..., Sequence[Any]] = _as_given
+    """What the examples are made of, from ``args``, within what is timed."""
 
 
 def jax_mapped(one: Mapped, mode: str) -> Contender:
@@ -194,7 +200,8 @@ def jax_mapped(one: Mapped, mode: str) -> Contender:
     def make() -> Any:
         module = jax_in_double()
         jacobian = getattr(module, mode)(partial(one.function, module.numpy), one.wrt)
-        jitted = module.jit(module.vmap(jacobian, tuple(one.axes)))
+        mapped = module.vmap(jacobian, tuple(one.axes))
+        jitted = module.jit(lambda *args: mapped(*one.gathered(*args)))
         args = [module.numpy.asarray(arg) for arg in one.args]
         return lambda: module.block_until_ready(jitted(*args))
 
@@ -209,7 +216,7 @@ def torch_mapped(one: Mapped, mode: str) -> Contender:
         jacobian = getattr(module.func, mode)(partial(one.function, module), one.wrt)
         mapped = module.func.vmap(jacobian, tuple(one.axes))
         args = [module.asarray(arg) for arg in one.args]
-        return lambda: mapped(*args)
+        return lambda: mapped(*one.gathered(*args))
 
     return Contender("torch.func", make, one.read, ("torch",))
 
@@ -286,7 +293,7 @@ def casadi(
         function = casadi.Function("numbers", list(given.values()), parts, options)
         held[:] = [function.sparsity_out(place) for place in range(len(parts))]
         given = [_column(value) for value in task.values.values()]
-        return _on_shared_memory(function, given, [pattern.nnz() for pattern in held])
+        return run_on_shared_memory(function, given, [pattern.nnz() for pattern in held])
 
     def read(result: Sequence[Array]) -> list[Any]:
         of, wrt = _at_most_matrices(task)
@@ -308,7 +315,7 @@ def _column(value: Array) -> Array:
     return np.array(value.reshape(at_most_matrix(value.shape)).ravel(order="F"))
 
 
-def _on_shared_memory(function: Any, given: Sequence[Array], sizes: Sequence[int]) -> Any:
+def run_on_shared_memory(function: Any, given: Sequence[Array], sizes: Sequence[int]) -> Any:
     """A call without conversions: CasADi reads and writes NumPy's memory."""
     buffer, trigger = function.buffer()
     filled = [np.zeros(size) for size in sizes]
