@@ -180,8 +180,8 @@ def problem(cameras: int, points: int, observations: int) -> Problem:
         [
             Contender(HAND, lambda: by_hand(*given)),
             *by.ours(task),
-            by.jax_mapped(each, "jacfwd"),
-            by.torch_mapped(each, "jacfwd"),
+            by.jax_mapped(each, "jacrev"),
+            by.torch_mapped(each, "jacrev"),
             by.sparsejac(task, "jacfwd", lambda: plain(sight, *given)),
             by.asdex(task),
             Contender("CasADi", casadi, read, ("casadi",)),
