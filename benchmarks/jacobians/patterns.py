@@ -48,14 +48,30 @@ def as_blocks(blocks: Array) -> sp.csr_array:
 # --- filling ------------------------------------------------------------------------------
 
 
+BLOCK = 50_000
+"""Entries of a product of thin matrices that are written at a time, so that they stay in the cache:
+BLAS goes over them more than once.
+"""
+
+
 def multiply(left: Array, right: Array, out: Array) -> Callable[[], Any]:
     """A call that fills ``out``, C-ordered, with ``left @ right`` by SciPy's BLAS.
 
     BLAS counts by columns: it multiplies the transposes, and nothing is copied.
     """
-    (a, trans_a), (b, trans_b) = _turned(right), _turned(left)
-    c = out.T
-    return lambda: dgemm(1.0, a, b, 0.0, c, trans_a=trans_a, trans_b=trans_b, overwrite_c=1)
+    rows, columns = out.shape
+    each = max(1, BLOCK // columns) if left.shape[1] <= 16 else rows
+    a, trans_a = _turned(right)
+    parts = []
+    for start in range(0, rows, each):
+        b, trans_b = _turned(left[start : start + each])
+        parts.append((b, out[start : start + each].T, trans_b))
+
+    def fill() -> None:
+        for b, c, trans_b in parts:
+            dgemm(1.0, a, b, 0.0, c, trans_a=trans_a, trans_b=trans_b, overwrite_c=1)
+
+    return fill
 
 
 def _turned(matrix: Array) -> tuple[Array, int]:
