@@ -7,7 +7,6 @@ extra for the peers; one that is not installed is left out.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,8 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.problem import HAND, problems
+from benchmarks.problem import problems
+from benchmarks.records import keep, memory_text, ratios, timed
 from benchmarks.running import Way, rows_of
 from benchmarks.timing import machine, shown, today
 
@@ -36,7 +36,7 @@ def table(name: str, size: str, target: float, rows: Sequence[dict[str, Any]]) -
     ):
         found.add_column(column, justify="left" if column == "contender" else "right")
     found.add_column("")
-    base = next((row["seconds"] for row in rows if row["name"] == HAND and timed(row)), None)
+    against = ratios(rows)
     for row in sorted(rows, key=lambda row: row["seconds"] if timed(row) else float("inf")):
         if not timed(row):
             found.add_row(row["name"], *[""] * 6, f"{row['status']}: {row['why']}")
@@ -44,33 +44,13 @@ def table(name: str, size: str, target: float, rows: Sequence[dict[str, Any]]) -
         found.add_row(
             row["name"],
             shown(row["seconds"]),
-            f"{row['seconds'] / base:.3g}" if base else "",
+            f"{against[row['name']]:.3g}" if against else "",
             f"{shown(row['fastest'])} … {shown(row['slowest'])}",
             shown(row["made"] + row["first"]),
-            *(_bytes(row[key]) for key in ("kept", "peak")),
+            *(memory_text(row[key]) for key in ("kept", "peak")),
             "measured twice" if row["rounds"] == 2 else "",
         )
     return found
-
-
-def timed(row: dict[str, Any]) -> bool:
-    """Whether the contender was right, and timed."""
-    return bool(row["status"] == "timed")
-
-
-def _bytes(count: int) -> str:
-    return "" if count < 0 else f"{count / 2**20:.3g} MiB"
-
-
-def kept(path: Path | None, found: dict[str, Any]) -> None:
-    """Write one problem's record to the file; those of other problems stay."""
-    if path is None:
-        return
-    records = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
-    key = ("name", "size", "threads")
-    records = [old for old in records if any(old[part] != found[part] for part in key)]
-    text = json.dumps([*records, found], indent=1)
-    path.write_text(text + "\n", encoding="utf-8")
 
 
 @click.command(help=__doc__)
@@ -101,7 +81,7 @@ def main(
             "date": today(),
             "contenders": rows,
         }
-        kept(path, record)
+        keep(path, record)
 
 
 if __name__ == "__main__":

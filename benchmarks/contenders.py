@@ -131,13 +131,20 @@ def jax(formula: Formula, values: Values, count: int, name: str = "JAX") -> Cont
     """``formula(jax.numpy, *values)``, jitted."""
 
     def make() -> Any:
-        import jax
-
+        jax = jax_in_double()
         function = jax.jit(jax.value_and_grad(partial(formula, jax.numpy), tuple(range(count))))
         args = [jax.numpy.asarray(value) for value in values.values()]
         return lambda: jax.block_until_ready(function(*args))
 
     return Contender(name, make, _flat, ("jax",))
+
+
+def jax_in_double() -> Any:
+    """The module; it computes in single precision unless told."""
+    import jax
+
+    jax.config.update("jax_enable_x64", val=True)
+    return jax
 
 
 def torch(formula: Formula, values: Values, count: int) -> Iterator[Contender]:

@@ -63,6 +63,14 @@ class Row:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
+def as_json(row: Row) -> dict[str, Any]:
+    """JSON has no NaN: what was not measured is null."""
+    return {
+        key: None if isinstance(value, float) and math.isnan(value) else value
+        for key, value in asdict(row).items()
+    }
+
+
 # --- comparing ----------------------------------------------------------------------------
 
 
@@ -133,8 +141,13 @@ def measure(
     without: Mapping[str, str] | None = None,
     pause: float = 0.0,
     say: Callable[[str], None] = lambda _: None,
+    done: Callable[[list[Row]], None] = lambda _: None,
 ) -> list[Row]:
-    """Check and time the contenders of a problem; ``without`` maps names to reasons."""
+    """Check and time the contenders of a problem; ``without`` maps names to reasons.
+
+    ``say`` is told who is at work, ``done`` what is known so far: memory is measured last, in calls
+    that tracing makes slow.
+    """
     expected = [part.copy() for part in map(_array, problem.reference())]
     chosen = [one for one in problem.contenders if wanted(one, only)]
     rows = {one.name: Row(one.name) for one in chosen}
@@ -158,11 +171,14 @@ def measure(
     for name, seconds in in_turns(calls, repeats, rounds, pause=pause).items():
         found = [*seconds, rows[name].seconds] if name not in repeats else seconds
         _record(rows[name], found, repeats.get(name, 1))
+    found = list(rows.values())
+    done(found)
     for contender in chosen:
         if contender.name in repeats and contender.is_ours:
             say(contender.name)
             traced(contender, rows[contender.name])
-    return [rows[one.name] for one in chosen]
+            done(found)
+    return found
 
 
 def _array(part: Any) -> Any:
@@ -217,16 +233,21 @@ def main(text: str) -> None:
     def say(contender: str) -> None:
         progress.write_text(contender, encoding="utf-8")
 
-    rows = measure(
+    def done(rows: list[Row]) -> None:
+        out = Path(task["out"])
+        whole = out.with_suffix(".new")  # this process may be stopped at any time
+        whole.write_text(json.dumps([as_json(row) for row in rows]), encoding="utf-8")
+        whole.replace(out)
+
+    measure(
         find(name, task["size"]) if grown is None else growths()[name].problem(grown),
         rounds=task["rounds"],
         only=task["only"],
         without=task["without"],
         pause=0.05 if task["threads"] > 1 else 0.0,
         say=say,
+        done=done,
     )
-    found = json.dumps([asdict(row) for row in rows])
-    Path(task["out"]).write_text(found, encoding="utf-8")
 
 
 if __name__ == "__main__":

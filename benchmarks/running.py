@@ -51,7 +51,7 @@ def rows_of(name: str, size: str, way: Way, *, grown: int | None = None) -> list
                 "progress": str(progress),
             }
             reason = _process(json.dumps(task), way, progress)
-            if not reason and out.exists():
+            if out.exists():  # if there is a reason, memory is missing
                 found: list[dict[str, Any]] = json.loads(out.read_text(encoding="utf-8"))
                 return found
             culprit = progress.read_text(encoding="utf-8")

@@ -163,7 +163,7 @@ def with_autograd(tiny: Tiny, points: Sequence[Point], *, build: bool) -> Any:
 
 def with_jax(tiny: Tiny, points: Sequence[Point], *, build: bool) -> Any:
     """Built, it is not jitted: a thousand functions would take it minutes."""
-    import jax
+    jax = by.jax_in_double()
 
     def made() -> Any:
         return jax.value_and_grad(tiny.formula(jax.nn), tuple(range(len(tiny.names))))
