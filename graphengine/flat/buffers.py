@@ -21,11 +21,11 @@ from graphengine.tracing import Step, Traced
 
 __all__ = ["BufferedWriter"]
 
-BROADCAST = 2**14
-"""From so many entries on, NumPy's own buffer is made small around products that broadcast: rows
-shorter than it would be copied into it first."""
-ROW = 2700
-SMALL = 64
+BROADCAST = 2**12
+"""From so many entries on it matters how NumPy repeats operands."""
+SHORT, ROW, SMALL, EACH = 200, 2700, 64, 1024
+"""Products over rows of fewer than ``SHORT`` entries are fastest by einsum.  Up to ``ROW`` NumPy
+copies rows into its own buffer first, unless that is made ``SMALL``."""
 
 _REDUCE = {
     np.sum: "np.add.reduce",
@@ -246,8 +246,15 @@ class BufferedWriter(Writer):
         elif step.call is np.matmul and self._flat_product(x):
             yield f"np.dot({given}, out={home})"
         elif isinstance(step.call, np.ufunc):
+            outer = _outer(x) if _broadcasts(x) and x.shape[-1] < SHORT else None
+            if outer is not None:
+                yield self._outer_products(x, home, *outer)
+                return
+            if _broadcasts(x) and x.shape[-1] < SHORT and step.call is np.multiply:
+                yield f"np.einsum({self._letters(x)}, out={home})"
+                return
             text = f"{self.called(step.call)}({given}, out={home})"
-            yield from _small_buffer(text) if _broadcasts(x) else [text]
+            yield from _small_buffer(text) if _broadcasts(x) and _long(x) else [text]
         elif step.call is np.where:
             if args[2] != home:
                 yield f"np.copyto({home}, {args[2]})"
@@ -263,6 +270,46 @@ class BufferedWriter(Writer):
         else:
             text = self.expression(x).text
             yield f"{text[:-1]}, out={home})"
+
+    def _outer_products(self, x: Traced, home: str, many: int, column: int) -> str:
+        """One outer product for each of ``many``: a matrix product with one inner index runs at
+        the speed of writing.
+        """
+        width = x.shape[-1]
+        rows = x.size // many // width
+        columns = self._list(x.step.args[column], (many, rows, 1))
+        right = self._list(x.step.args[1 - column], (many, width, 1))
+        out = self.hoisted(f"[c.T for c in {home}.reshape({many}, {rows}, {width})]")
+        return (
+            f"for _a, _b, _c in zip({columns}, {right}, {out}): "
+            "blas.dgemm(1.0, _b, _a, 0.0, _c, trans_b=1, overwrite_c=1)"
+        )
+
+    def _list(self, x: Traced, shape: tuple[int, ...]) -> str:
+        """The matrices of ``x`` in another shape, one after another; made once of a buffer."""
+        text = f"{self.operand(x).within(ATOM)}.reshape{shape}"
+        mine = self.roots[x.number].number in self.buffers or self._is_place(x)
+        return self.hoisted(f"list({text})") if mine and _in_order(x) else text
+
+    def _letters(self, x: Traced) -> str:
+        """A product that broadcasts, for ``np.einsum``: axes of size 1 have no letter."""
+        subscripts, operands = [], []
+        for arg in x.step.args:
+            own = range(x.ndim - arg.ndim, x.ndim)
+            kept = [k for k, n in zip(own, arg.shape, strict=True) if n == x.shape[k] != 1]
+            subscripts.append("".join(chr(ord("a") + k) for k in kept))
+            operands.append(self._squeezed(arg, [x.shape[k] for k in kept]))
+        out = "".join(chr(ord("a") + k) for k in range(x.ndim) if x.shape[k] != 1)
+        return f"{','.join(subscripts)}->{out}'".join(["'", ", " + ", ".join(operands)])
+
+    def _squeezed(self, x: Traced, sizes: list[int]) -> str:
+        """The text of ``x`` without its axes of size 1."""
+        while x.step.call is np.reshape and [n for n in x.step.args[0].shape if n != 1] == sizes:
+            x = x.step.args[0]
+        if list(x.shape) == sizes:
+            return self.operand(x).text
+        view = f"{self.operand(x).within(ATOM)}.reshape({', '.join(map(str, sizes))})"
+        return self.hoisted(view) if self.roots[x.number].number in self.buffers else view
 
     def _flat_product(self, x: Traced) -> bool:
         """Whether ``np.dot`` does it: no stacks, and a result without gaps."""
@@ -382,11 +429,39 @@ def _in_order(x: Traced) -> bool:
 
 
 def _broadcasts(x: Traced) -> bool:
-    """Whether a product repeats both operands along short rows."""
-    if x.size < BROADCAST or x.step.call is np.matmul or not 16 <= x.shape[-1] < ROW:
+    """Whether two arrays are combined of which at least one is repeated."""
+    args = x.step.args
+    if x.size < BROADCAST or x.step.call is np.matmul or len(args) != 2 or 1 in x.shape:
         return False
-    shapes = [np.shape(arg) for arg in x.step.args]
-    return any(shape not in {(), x.shape} for shape in shapes)
+    if not all(isinstance(arg, Traced) and arg.shape for arg in args):
+        return False
+    return any(arg.shape != x.shape for arg in args)
+
+
+def _outer(x: Traced) -> tuple[int, int] | None:
+    """How many outer products ``x`` is, and which operand holds their columns; None if it is none.
+
+    Both vary along the first axes, one alone along those that follow, the other alone along the
+    last.
+    """
+    if x.step.call is not np.multiply:
+        return None
+    full = [(1,) * (x.ndim - arg.ndim) + arg.shape for arg in x.step.args]
+    for column, row in ((0, 1), (1, 0)):
+        u, w = full[column], full[row]
+        first = next((k for k, n in enumerate(w) if n != x.shape[k]), x.ndim)
+        if (
+            u == (*x.shape[:-1], 1)
+            and w == (*x.shape[:first], *(1,) * (x.ndim - 1 - first), x.shape[-1])
+            and first < x.ndim - 1
+        ):
+            many = math.prod(x.shape[:first])
+            return (many, column) if x.size // many >= EACH else None
+    return None
+
+
+def _long(x: Traced) -> bool:
+    return SHORT <= x.shape[-1] < ROW
 
 
 def _small_buffer(text: str) -> list[str]:

@@ -309,7 +309,7 @@ def _matches(
 
 def _summed(part: Term, limit: int) -> Term:
     """``part`` without labels that stand on neither side, and with like factors multiplied."""
-    free = set(part.labels)
+    free = {label: k for k, label in enumerate(part.labels)}
     factors = list(part.factors)
     while True:
         label = next((k for f in factors for k in f.labels if k not in free), None)
@@ -317,8 +317,10 @@ def _summed(part: Term, limit: int) -> Term:
             break
         group = [f for f in factors if label in f.labels]
         rest = [f for f in factors if label not in f.labels]
-        needed = free.union(*(f.labels for f in rest))
-        keep = tuple(k for k in dict.fromkeys(k for f in group for k in f.labels) if k in needed)
+        needed = set(free).union(*(f.labels for f in rest))
+        found = dict.fromkeys(k for f in group for k in f.labels if k in needed)
+        # In the order of the matrix, so that the numbers need not be moved at the end.
+        keep = tuple(sorted(found, key=lambda k: free.get(k, len(free))))
         guard(math.prod(part.sizes[k] for k in keep) * 8, limit)
         factors = [*rest, Factor(contract(group, keep, part.sizes, limit), keep)]
     merged: dict[frozenset[Label], Factor] = {}
