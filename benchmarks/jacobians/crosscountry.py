@@ -213,9 +213,10 @@ def modes_by_hand(u: Array, M: Array) -> Any:
     """Modes to modes in the middle; the first and the last step beside the modes."""
     left, right = np.empty_like(M), np.empty_like(M.T, order="C")
     J, finish = finished(left, right)
-    turned = np.ascontiguousarray(M.T)
+    turned = np.empty_like(right)
 
     def call() -> list[Any]:
+        np.copyto(turned, M.T)
         v = M @ (turned @ step(u))
         w = M @ (turned @ step(v))
         times_step(turned, u, right)

@@ -173,4 +173,4 @@ def growth() -> Growth:
     def nonzeros(n: int) -> int:
         return n * d * (d + n * d + n)
 
-    return Growth("P10", "nonzeros", [8, 25, 80, 250], lambda n: problem(n, d), nonzeros)
+    return Growth("P10", "nonzeros", [8, 25, 80, 256], lambda n: problem(n, d), nonzeros)

@@ -30,6 +30,9 @@ IN_C = {
     "jit_options": {"flags": ["-O1", "-march=native"], "compiler": "gcc"},
 }
 
+CACHED = 2**14
+"""Points of a grid that are done at a time, so that all that belongs to them stays in the cache."""
+
 DENSE = 64
 """The largest grid on which dense Jacobians are asked for: at 256² one takes 34 GB."""
 
@@ -179,7 +182,7 @@ def brusselator_by_hand(w: Any) -> Any:
     t, p, q, s = (np.empty((n, n)) for _ in range(4))
     p_flat, s_flat, flat = p.reshape(-1), s.reshape(-1), J.data
     low, high = -(B + 1) - 4 * ALPHA * n**2, -4 * ALPHA * n**2
-    height = max(1, 2**14 // n)
+    height = max(1, CACHED // n)
     blocks = []
     for start in range(0, n, height):
         rows, inner = slice(start, start + height), slice(max(start, 1), min(start + height, n - 1))
