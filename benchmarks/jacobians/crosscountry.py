@@ -4,7 +4,7 @@ A library that accumulates forward carries a column for each number of the input
 each number of the output; an explicit engine may eliminate the nodes in any order.  For the count
 see A. Griewank, A. Walther, "Evaluating Derivatives", 2nd ed. (SIAM, 2008), chapters 9 and 10.
 
-``python -m benchmarks.jacobians.crosscountry`` prints multiplications and times.
+``OMP_NUM_THREADS=1 python -m benchmarks.jacobians.crosscountry`` prints multiplications and times.
 """
 
 from __future__ import annotations
@@ -365,16 +365,18 @@ def main(rounds: int = 9) -> None:
     """Multiplications of the three orders, and times in one run."""
     from benchmarks.measuring import measure
 
-    table = Table("graph", "contender", "multiplications", "time", "", box=None)
+    console = Console(width=120)
     for one in problems():
+        title = f"{one.name}, {one.size}"
+        table = Table("contender", "multiplications", "time", title=title, box=None)
         for row in measure(one, rounds=rounds):
             order = row.name.rpartition(", ")[2]
             count = row.facts.get(order, row.facts.get("multiplications"))
-            cells = (f"{count:,}" if count else "", shown(row.seconds), row.why)
-            table.add_row(f"{one.name}, {one.size}", row.name, *cells)
-    Console(width=140).print(table)
+            told = shown(row.seconds) if row.status == "timed" else f"{row.status}: {row.why}"
+            table.add_row(row.name, f"{count:,}" if count else "", told)
+        console.print(table, "")
 
 
 if __name__ == "__main__":
-    os.environ.update(environment(1))
+    os.environ.update(environment(1))  # for JAX, which is imported later
     main()
