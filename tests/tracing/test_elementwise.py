@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.special
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
@@ -58,6 +58,7 @@ def test_of_one_argument(ufunc: np.ufunc) -> None:
 
 
 @pytest.mark.parametrize("ufunc", BINARY, ids=named)
+@settings(max_examples=20)
 @given(st.data(), npst.mutually_broadcastable_shapes(num_shapes=2, min_side=0, max_side=3))
 def test_of_two_arguments(
     ufunc: np.ufunc, data: st.DataObject, shapes: npst.BroadcastableShapes

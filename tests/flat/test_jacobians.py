@@ -1,0 +1,75 @@
+"""Compiled Jacobians: the same matrices as by the graph's run, from every op and random graphs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+
+from graphengine.errors import GraphError
+from graphengine.flat import CompiledJacobian
+from graphengine.graph import Graph
+from graphengine.ops import OPS
+from graphengine.ops.base import Op
+from tests.strategies import Scene, scenes
+
+from .programs import NO_ASTYPE, alone, around, examples, plain, wrong
+
+each_kind = pytest.mark.parametrize("reuse", [False, True], ids=["fresh", "reuse"])
+
+
+def same_matrix(got: Any, want: Any) -> None:
+    """Equal to 1e-12 of the largest entry, and in order."""
+    assert got.format == "csr"
+    assert got.shape == want.shape
+    assert got.has_canonical_format
+    found, wanted = got.toarray(), want.toarray()
+    finite = np.isfinite(wanted)
+    assert np.array_equal(found[~finite], wanted[~finite], equal_nan=True)
+    scale = np.max(np.abs(wanted[finite]), initial=0.0)
+    assert np.max(np.abs(found[finite] - wanted[finite]), initial=0.0) <= 1e-12 * scale
+
+
+def compiled(graph: Graph, op: Op, free: list[str], *, reuse: bool) -> CompiledJacobian | None:
+    """None where the places of entries may depend on an argument without a derivative."""
+    try:
+        return graph.compile_jacobian("out", free, reuse=reuse)
+    except GraphError:
+        if op.fixed:
+            return None
+        raise
+
+
+@each_kind
+@pytest.mark.parametrize("name", wrong(OPS, {NO_ASTYPE: ["maxout", "where", "clip"]}))
+def test_every_op(name: str, reuse: bool) -> None:
+    """With respect to all arguments at once, called twice, and by the text alone."""
+    for op, args in examples(name):
+        graph, values, free = around(op, args)
+        if not free:
+            continue
+        jf = compiled(graph, op, free, reuse=reuse)
+        if jf is None:
+            continue
+        run = graph.run(values)
+        given_values = [plain(values[start]) for start in jf.inputs]
+        for program in (jf, jf, alone(jf.source)):
+            with np.errstate(all="ignore"):
+                found = program(*given_values)
+            for start, matrix in zip(free, found, strict=True):
+                same_matrix(matrix, run.jacobian("out", start))
+
+
+@given(scenes())
+def test_random_graphs(scene: Scene) -> None:
+    graph, values, top = scene
+    starts = [node.name for node in graph.starts]
+    run = graph.run(values)
+    for reuse in (False, True):
+        jf = graph.compile_jacobian(top, starts, reuse=reuse)
+        given_values = [plain(values[start]) for start in jf.inputs]
+        for program in (jf, jf, alone(jf.source)):
+            for start, matrix in zip(starts, program(*given_values), strict=True):
+                same_matrix(matrix, run.jacobian(top, start))
