@@ -6,84 +6,54 @@ the derivative that it is about.  Both are a :class:`Given`, and the pass is the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import NamedTuple
 
 import numpy as np
 
-from graphengine.check.mistakes import Catalogue, Mutant
-from graphengine.check.reference import path
+from graphengine.check.mistakes import Catalogue, Change, Mutant
+from graphengine.check.sides import NOTHING, Above, Below, Given, Step
 from graphengine.graph import Node
 from graphengine.jacobian import Jacobian
 from graphengine.ops.base import Array
 
-__all__ = ["Flow", "Given", "Step"]
-
-
-class Step(NamedTuple):
-    """An author's own ``∂child/∂parent`` less the right one, as a matrix."""
-
-    child: Node
-    parent: Node
-    difference: Array
-
-
-@dataclass(frozen=True)
-class Given:
-    """What is put in place of the graph's own derivatives: ``fixed`` holds ``∂of/∂node`` as rows,
-    ``steps`` the differences of Jacobians between two nodes on the way.
-    """
-
-    names: tuple[str, ...] = ()
-    fixed: Mapping[Node, Array] = field(default_factory=dict)
-    steps: tuple[Step, ...] = ()
-
-
-NOTHING = Given()
+__all__ = ["NOTHING", "Flow", "Given", "Step"]
 
 
 class Flow:
-    """``∂of/∂wrt`` at one point under changes; ``row`` and ``columns`` condense it to few numbers.
+    """``∂of/∂wrt`` at one point under changes, condensed to few numbers.
 
-    ``row`` (of the size of ``of``) is multiplied from the left, ``columns`` (size of ``wrt`` × q)
-    from the right: a change anywhere on the way is then a product of one pulled-back row with
-    what was pushed forward (:meth:`effect`), without another pass.
+    ``above`` has a row of the size of ``of``, which is multiplied from the left, ``below`` columns
+    (size of ``wrt`` × q) that are multiplied from the right: a change anywhere on the way is then
+    a product of one pulled-back row with what was pushed forward (:meth:`effect`), without another
+    pass.  Both have the same ``given``.
     """
 
-    def __init__(
-        self,
-        catalogue: Catalogue,
-        of: Node,
-        wrt: Node,
-        row: Array,
-        columns: Array,
-        given: Given = NOTHING,
-    ) -> None:
-        self.catalogue, self.of, self.wrt, self.given = catalogue, of, wrt, given
-        self.row, self.columns = row, columns
-        self.inside = path(catalogue.run.graph, of, wrt)
-        self._right: dict[tuple[object, ...], Array] = {}
-
-    @cached_property
-    def bars(self) -> dict[Node, Array]:
-        """``row`` pulled back to every node on the way."""
-        return self._bars(self.row.reshape(1, -1))
+    def __init__(self, above: Above, below: Below) -> None:
+        self.catalogue: Catalogue = above.catalogue
+        self.above, self.below, self.given = above, below, above.given
+        self.of, self.wrt = above.of, below.wrt
+        self.row, self.columns = above.row, below.columns
+        self.inside = self.catalogue.path(self.of, self.wrt)
+        above.reach((self.wrt, *self.inside))
+        below.reach(self.inside)
+        self.reached = frozenset((self.wrt, *self.inside))
 
     @cached_property
     def value(self) -> Array:
         """What the derivative condenses to."""
-        found = self.bars.get(self.wrt)
+        found = self.above.bars.get(self.wrt) if self.inside else None
         size = self.columns.shape[1]
         with np.errstate(all="ignore"):  # a derivative may be infinite
-            return np.zeros(size) if found is None else np.asarray(found @ self.columns).reshape(-1)
+            return np.zeros(size) if found is None else np.asarray(found @ self.columns)
 
     @cached_property
     def effects(self) -> list[tuple[Mutant, Array]]:
         """Every known mistake on the way that can be made here, and what it changes."""
-        found = []
-        for mutant in self.catalogue.between(self.of, self.wrt, self.inside):
+        found: list[tuple[Mutant, Array]] = []
+        for link in self.catalogue.links(self.of, self.wrt, self.inside):
+            found += self.above.effects(link, self.below.tangents[link.parent])
+        for mutant in self.catalogue.further(self.of, self.wrt, self.inside):
             effect = self.effect(mutant)
             if effect is not None:
                 found.append((mutant, effect))
@@ -95,22 +65,18 @@ class Flow:
             return np.asarray(self.row.reshape(1, -1) @ matrix @ self.columns).reshape(-1)
 
     @cached_property
-    def _by_key(self) -> dict[tuple[object, ...], Mutant]:
-        inside = self.catalogue.between(self.of, self.wrt, self.inside)
-        return {mutant.key: mutant for mutant in inside}
+    def _further(self) -> dict[tuple[object, ...], Mutant]:
+        found = self.catalogue.further(self.of, self.wrt, self.inside)
+        return {mutant.key: mutant for mutant in found}
 
     def same(self, mutant: Mutant) -> Mutant | None:
         """The same mistake at this point; None where it cannot be made here."""
-        found = None if "_by_key" in self.__dict__ else self._at_its_link(mutant)
-        return found or self._by_key.get(mutant.key)
-
-    def _at_its_link(self, mutant: Mutant) -> Mutant | None:
-        """The same mistake, looked for where it is made alone."""
-        child = self.catalogue.run.graph.nodes[mutant.changes[0].child.number]
-        for link in (*self.catalogue.edges[child], *self.catalogue.ways.get(child, ())):
+        for link in self.catalogue.links(self.of, self.wrt, self.inside):
             if link.key == mutant.key[:3]:
-                return next((one for one in self.catalogue.at(link) if one.key == mutant.key), None)
-        return None
+                known = self.catalogue.known(link, mutant)
+                if known is not None:
+                    return known
+        return self._further.get(mutant.key)
 
     # --- full passes ----------------------------------------------------------------------
 
@@ -152,9 +118,9 @@ class Flow:
     ) -> Iterator[tuple[Node, Array]]:
         """What ``node`` passes on to its parents, and what the changes add to that."""
         for link in self.catalogue.edges[node]:
-            yield link.parent, pulled(bar, link.jacobian) if len(bar) == 1 else bar @ link.csr
+            yield link.parent, _pulled(bar, link.jacobian) if len(bar) == 1 else bar @ link.csr
         for parent, jacobian, sign in changed:
-            yield parent, sign * pulled(bar, jacobian)
+            yield parent, sign * _pulled(bar, jacobian)
         for step in self.given.steps:
             if step.child is node:
                 yield step.parent, bar @ step.difference
@@ -164,45 +130,25 @@ class Flow:
 
     # --- one change -----------------------------------------------------------------------
 
-    @cached_property
-    def tangents(self) -> dict[Node, Array]:
-        """What ``columns`` become at every node; nothing passes where a derivative is fixed."""
-        found: dict[Node, Array] = {self.wrt: self.columns}
-        for node in self.inside:
-            total = np.zeros((node.size, self.columns.shape[1]))
-            for link in self.catalogue.edges[node]:
-                if link.parent in found and link.parent not in self.given.fixed:
-                    total += link.csr @ found[link.parent]
-            for step in self.given.steps:
-                if step.child is node and step.parent in found:
-                    total += step.difference @ found[step.parent]
-            found[node] = total
-        return {node: array for node, array in found.items() if node not in self.given.fixed}
-
     def effect(self, mutant: Mutant) -> Array | None:
         """What one mistake changes in the condensed derivative; None where it does not exist."""
         total = np.zeros(self.columns.shape[1])
         for change in mutant.changes:
-            bar, tangent = self.bars.get(change.child), self.tangents.get(change.parent)
-            if bar is None or tangent is None:
-                continue
-            made = self.catalogue.made(change)
-            if made is None:
-                return None
-            total += (pulled(bar, made) @ tangent).reshape(-1)
-            total -= self.right(change.child, change.parent, change.right)
-        return total if np.isfinite(total).all() else None
+            if self.passes(change):
+                with np.errstate(all="ignore"):
+                    moved = self.above.moved(change)
+                    effect = None if moved is None else moved @ self.below.tangents[change.parent]
+                if effect is None or not np.isfinite(effect).all():
+                    return None
+                total += effect
+        return total
 
-    def right(self, child: Node, parent: Node, jacobian: Callable[[], Jacobian]) -> Array:
-        """What passes through one Jacobian of the graph's own."""
-        right = jacobian()
-        key = (child, parent, id(right))
-        if key not in self._right:
-            self._right[key] = (pulled(self.bars[child], right) @ self.tangents[parent]).reshape(-1)
-        return self._right[key]
+    def passes(self, change: Change) -> bool:
+        """Whether what a changed link does reaches both ends."""
+        return change.child in self.above.bars and change.parent in self.reached
 
 
-def pulled(rows: Array, jacobian: Jacobian) -> Array:
+def _pulled(rows: Array, jacobian: Jacobian) -> Array:
     """Rows times a Jacobian."""
     if len(rows) == 1:
         return jacobian.pull(rows[0]).reshape(1, -1)

@@ -59,8 +59,7 @@ class Case:
     @property
     def smallest(self) -> int:
         """The place with the least work."""
-        graphs = [place.graph for place in self.places]
-        return int(np.argmin([sum(node.size for node in graph.nodes) for graph in graphs]))
+        return int(np.argmin([place.work for place in self.places]))
 
 
 def close(effect: Array, wanted: Array, flow: Flow) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from graphengine.check.backward import Flow
-from graphengine.check.mistakes import Mutant, changes_nothing
+from graphengine.check.mistakes import Mutant
 from graphengine.check.report import Coverage
 from graphengine.check.trust import Place
 from graphengine.ops.base import Array
@@ -34,19 +34,22 @@ class Survey:
     def at(self, places: Sequence[Place]) -> Coverage:
         """The coverage with these points added; at each only what is still hidden is looked at."""
         usable = [place for place in places if not place.drawn.troubles]
-        for place in sorted(usable, key=lambda one: sum(node.size for node in one.graph.nodes)):
+        for place in sorted(usable, key=lambda one: one.work):
             if self._visible and not self._hidden and not self._idle:
                 break
             flow = place.flow(self.of, self.wrt)
             if not np.isfinite(flow.value).all():
                 continue
             size = VISIBLE * float(np.max(np.abs(flow.value), initial=0.0))
-            for mutant, effect in self._still_hidden(flow):
-                if np.max(np.abs(effect), initial=0.0) > size:
+            found = list(self._still_hidden(flow))
+            effects = np.array([effect for _, effect in found]).reshape(len(found), -1)
+            shows = (np.max(np.abs(effects), axis=1, initial=0.0) > size).tolist()
+            for (mutant, _), visible in zip(found, shows, strict=True):
+                if visible:
                     self._visible.add(mutant.key)
                     self._hidden.pop(mutant.key, None)
                     self._idle.pop(mutant.key, None)
-                elif mutant.by_sign or not changes_nothing(mutant):
+                elif mutant.by_sign or not place.catalogue.changes_nothing(mutant):
                     self._hidden[mutant.key] = mutant
                     self._idle.pop(mutant.key, None)
                 elif mutant.key in self._idle:

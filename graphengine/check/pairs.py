@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from graphengine.check.backward import Flow, pulled
+from graphengine.check.backward import Flow
 from graphengine.check.mistakes import Mutant
 from graphengine.graph import Node
 from graphengine.ops.base import Array
@@ -117,15 +117,13 @@ def _moves(flow: Flow, mutants: Sequence[Mutant | None]) -> dict[Node, list[_Mov
     found: dict[Node, list[_Moves]] = {}
     for number, mutant in enumerate(mutants):
         for change in mutant.changes if mutant is not None else ():
-            made = flow.catalogue.made(change)
-            bar, tangent = flow.bars.get(change.child), flow.tangents.get(change.parent)
-            if made is None or bar is None or tangent is None:
+            if not flow.passes(change):
                 continue
-            right = change.right()
-            row = (pulled(bar, made) - pulled(bar, right))[0]
-            moved = [(made.push(column) - right.push(column)).ravel() for column in tangent.T]
-            move = _Moves(number, change.parent, row, np.stack(moved, axis=-1))
-            found.setdefault(change.child, []).append(move)
+            with np.errstate(all="ignore"):
+                row, columns = flow.above.moved(change), flow.below.raised(change)
+            if row is not None and columns is not None:
+                move = _Moves(number, change.parent, row, columns)
+                found.setdefault(change.child, []).append(move)
     return found
 
 

@@ -9,7 +9,6 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 
@@ -139,11 +138,15 @@ class Directional(NamedTuple):
 
 def path(graph: Graph, of: Node, wrt: Node) -> tuple[Node, ...]:
     """The nodes on paths from ``wrt`` (left out) to ``of``, parents first; none: no influence."""
-    dag = graph.dag
-    if of is wrt:
-        return ()
-    names = nx.descendants(dag, wrt.name) & (nx.ancestors(dag, of.name) | {of.name})
-    return tuple(node for node in graph.nodes if node.name in names)
+    after, before = {wrt}, {of}
+    nodes = graph.nodes[wrt.number + 1 : of.number + 1]
+    for node in nodes:
+        if not after.isdisjoint(node.parents):
+            after.add(node)
+    for node in reversed(nodes):
+        if node in before:
+            before.update(node.parents)
+    return tuple(node for node in nodes if node in after and node in before)
 
 
 def continues(op: Op) -> bool:

@@ -19,6 +19,7 @@ from graphengine.check.contributions import Contributions, Rounded, matrix
 from graphengine.check.mistakes import Catalogue
 from graphengine.check.points import Drawn
 from graphengine.check.reference import Along, Directional, complex_step, continues, differences
+from graphengine.check.sides import Above, Below
 from graphengine.errors import GraphEngineError
 from graphengine.graph import Node
 from graphengine.ops.base import Array, Op
@@ -58,11 +59,18 @@ class Place:
         self._seed = int(rng.integers(2**62))
         self._references: dict[tuple[Node, Node], Reference] = {}
         self._flows: dict[tuple[str, str, int], Flow] = {}
+        self._above: dict[Node, Above] = {}
+        self._below: dict[Node, Below] = {}
         self._spreads: dict[tuple[Node, Node], Array] = {}
 
     def rng(self, *key: int) -> np.random.Generator:
         """Random numbers that depend on the point and on ``key`` alone."""
         return np.random.default_rng([self._seed, *key])
+
+    @cached_property
+    def work(self) -> int:
+        """How many numbers the graph has."""
+        return sum(node.size for node in self.graph.nodes)
 
     @cached_property
     def catalogue(self) -> Catalogue:
@@ -75,17 +83,27 @@ class Place:
         if known is not None and known.given is given:
             return known
         top, source = self.graph[of], self.graph[wrt]
-        rng = self.rng(2, top.number, source.number)
-        row = rng.uniform(0.5, 1.5, top.size) if top.size > 1 else np.ones(1)
-        columns = rng.uniform(
-            0.5, 1.5, (source.size, CONDENSED if top.size * source.size > 1 else 1)
-        )
-        columns *= rng.choice([-1.0, 1.0], columns.shape)
-        made = Flow(self.catalogue, top, source, row, columns, given)
-        if given is not NOTHING:
+        if given is NOTHING:
+            above = self._above.setdefault(top, Above(self.catalogue, top, self._row(top)))
+            below = self._below.setdefault(
+                source, Below(self.catalogue, source, self._columns(source))
+            )
+        else:
+            above = Above(self.catalogue, top, self._row(top), given)
+            below = Below(self.catalogue, source, self._columns(source), given)
             self._flows = {key: f for key, f in self._flows.items() if f.given is NOTHING}
-        self._flows[of, wrt, id(given)] = made
+        self._flows[of, wrt, id(given)] = made = Flow(above, below)
         return made
+
+    def _row(self, of: Node) -> Array:
+        if of.size == 1:
+            return np.ones(1)
+        return self.rng(2, of.number, 0).uniform(0.5, 1.5, of.size)
+
+    def _columns(self, wrt: Node) -> Array:
+        rng = self.rng(2, wrt.number, 1)
+        columns = rng.uniform(0.5, 1.5, (wrt.size, CONDENSED if wrt.size > 1 else 1))
+        return np.asarray(columns * rng.choice([-1.0, 1.0], columns.shape))
 
     def matrix(self, of: str, wrt: str) -> Array:
         """``∂of/∂wrt`` as the graph has it."""

@@ -9,6 +9,7 @@ import graphengine as ge
 from graphengine.check.backward import Flow, Given, Step
 from graphengine.check.mistakes import Catalogue, Mutant
 from graphengine.check.points import sample
+from graphengine.check.sides import Above, Below
 from graphengine.ops.base import Array
 from graphengine.run import Run
 
@@ -35,7 +36,8 @@ def flow(of: str, wrt: str, given: Given | None = None, columns: int = 4) -> Flo
     top, source = RUN.graph[of], RUN.graph[wrt]
     row = rng.normal(size=top.size) if top.size > 1 else np.ones(1)
     sides = rng.normal(size=(source.size, columns))
-    return Flow(CATALOGUE, top, source, row, sides, given or Given())
+    given = given or Given()
+    return Flow(Above(CATALOGUE, top, row, given), Below(CATALOGUE, source, sides, given))
 
 
 CLAIMS = [("J", "W"), ("J", "b"), ("J", "A"), ("H", "W"), ("E", "A"), ("A", "X"), ("r", "W")]
@@ -116,7 +118,8 @@ def test_a_derivative_that_is_not_finite_condenses_without_a_warning() -> None:
     x = g.input("x", (2,))
     J = g.result("J", ge.sum(ge.sqrt(x)))
     columns = np.array([[1.0, -1.0], [0.5, 2.0]])
-    one = Flow(Catalogue(g.run({"x": [0.0, 0.0]})), J, x, np.ones(1), columns)
+    catalogue = Catalogue(g.run({"x": [0.0, 0.0]}))
+    one = Flow(Above(catalogue, J, np.ones(1)), Below(catalogue, x, columns))
     assert not np.isfinite(one.value).any()
 
 

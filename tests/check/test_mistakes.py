@@ -11,7 +11,6 @@ import graphengine as ge
 from graphengine.check.mistakes import Catalogue, base
 from graphengine.check.mistakes.kinds import KINDS
 from graphengine.check.points import points
-from graphengine.check.reference import path
 from graphengine.check.trust import Place
 from tests.bench import cases
 
@@ -57,7 +56,7 @@ def test_mutants_have_shapes_kinds_and_keys_of_their_own(name: str) -> None:
     graph = found.run.graph
     for claim in sorted(claims)[:4]:
         of, wrt = claim.split("/")
-        mutants = list(found.between(graph[of], graph[wrt], path(graph, graph[of], graph[wrt])))
+        mutants = list(found.between(graph[of], graph[wrt]))
         keys = [mutant.key for mutant in mutants]
         assert len(set(keys)) == len(keys), _twice(keys)
         for mutant in mutants:

@@ -13,6 +13,7 @@ from graphengine.check.backward import Flow, Given
 from graphengine.check.mistakes import Catalogue, Mutant
 from graphengine.check.pairs import MOST_TRIED, pairs
 from graphengine.check.points import sample
+from graphengine.check.sides import Above, Below
 from graphengine.ops.base import Array
 
 
@@ -37,7 +38,8 @@ def flow(of: str, wrt: str, seed: int = 3, given: tuple[tuple[str, str], ...] = 
     row = rng.uniform(0.5, 1.5, top.size) if top.size > 1 else np.ones(1)
     fixed = {graph[node]: 1.3 * run.jacobian(above, node).toarray() + 0.2 for above, node in given}
     own = Given(tuple("/".join(one) for one in given), fixed)
-    return Flow(Catalogue(run), top, source, row, rng.normal(size=(source.size, 4)), own)
+    catalogue, sides = Catalogue(run), rng.normal(size=(source.size, 4))
+    return Flow(Above(catalogue, top, row, own), Below(catalogue, source, sides, own))
 
 
 def full(one: Flow, *mutants: Mutant) -> Array | None:

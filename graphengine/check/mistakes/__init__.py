@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from graphengine.check.mistakes import arguments, chain, fused, layouts, scale, slopes
 from graphengine.check.mistakes.base import Change, Link, Mutant
-from graphengine.check.mistakes.catalogue import Catalogue, changes_nothing
+from graphengine.check.mistakes.catalogue import Catalogue
 from graphengine.check.mistakes.penalties import penalty_name, regularisers
 
 __all__ = [
@@ -17,7 +17,6 @@ __all__ = [
     "Change",
     "Link",
     "Mutant",
-    "changes_nothing",
     "penalty_name",
     "regularisers",
 ]

@@ -15,6 +15,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 import scipy.sparse as sp
 
+from graphengine.check.mistakes.changes import Changed, Weights
 from graphengine.errors import GraphEngineError
 from graphengine.graph import Graph, Node
 from graphengine.jacobian import Jacobian
@@ -28,6 +29,7 @@ __all__ = [
     "Link",
     "Mutant",
     "called",
+    "columns_times",
     "diagonal",
     "drop",
     "finite",
@@ -35,11 +37,17 @@ __all__ = [
     "mistake",
     "of_node",
     "place_name",
+    "rows_times",
     "scaled",
     "sizes_of",
+    "slopes",
     "usable",
     "with_factor",
 ]
+
+
+Catalogued: TypeAlias = Callable[["Link"], Iterable["Mutant"]]
+"""A generator of the mistakes of one sort at a link."""
 
 
 class Change(NamedTuple):
@@ -57,7 +65,7 @@ class Mutant:
 
     ``rank`` orders mutants with equal numbers: the smaller, the likelier it is what happened.
     ``says`` is the sentence that tells it.  ``by_sign`` is set where it changes nothing while an
-    argument happens to have one sign.
+    argument happens to have one sign.  ``generator`` is what made it, at a link.
     """
 
     key: tuple[object, ...]
@@ -67,6 +75,7 @@ class Mutant:
     rank: int
     changes: tuple[Change, ...]
     by_sign: bool = False
+    generator: Catalogued | None = None
 
 
 class Link:
@@ -85,6 +94,7 @@ class Link:
     ) -> None:
         self.run, self.child, self.parent, self.place = run, child, parent, place
         self._make = jacobian
+        self.generator: Catalogued | None = None
 
     @cached_property
     def jacobian(self) -> Jacobian:
@@ -156,10 +166,14 @@ class Link:
         """A mutant that changes this link alone."""
         change = Change(self.child, self.parent, made, self.right)
         key = (*self.key, kind, name)
-        return Mutant(key, kind, where or self.where, says, rank, (change,), by_sign)
+        changes = (change,)
+        return Mutant(key, kind, where or self.where, says, rank, changes, by_sign, self.generator)
 
+    def mutants(self, generator: Catalogued) -> list[Mutant]:
+        """What one generator makes here."""
+        self.generator = generator
+        return list(generator(self))
 
-Catalogued: TypeAlias = Callable[[Link], Iterable[Mutant]]
 
 LINKS: list[Catalogued] = []
 """The mistakes that can be made at a link, in the order of the modules."""
@@ -199,14 +213,29 @@ def called(arg: Node | Array) -> str:
 # --- changes ----------------------------------------------------------------------------------
 
 
-def drop(link: Link) -> Callable[[], Jacobian]:
+def drop(link: Link) -> Changed:
     """No influence."""
-    return lambda: Jacobian.zero(link.child.shape, link.parent.shape)
+    return scaled(link, 0.0)
 
 
-def scaled(link: Link, scale: float) -> Callable[[], Jacobian]:
+def scaled(link: Link, scale: float) -> Changed:
     """The Jacobian times a number."""
-    return lambda: link.jacobian * scale
+    return Changed(link.parent.shape, link.right, float(scale))
+
+
+def slopes(link: Link, weights: Weights) -> Changed:
+    """A diagonal Jacobian, between values of one shape."""
+    return Changed(link.parent.shape, above=weights)
+
+
+def rows_times(link: Link, weights: Weights) -> Changed:
+    """The Jacobian with weights for its rows, in the shape of the child."""
+    return Changed(link.parent.shape, link.right, above=weights)
+
+
+def columns_times(link: Link, weights: Weights) -> Changed:
+    """The Jacobian with weights for its columns, in the shape of the parent."""
+    return Changed(link.parent.shape, link.right, below=weights)
 
 
 def of_node(

@@ -19,18 +19,21 @@ from graphengine.check.mistakes.base import (
     drop,
     home,
     of_node,
+    rows_times,
     scaled,
+    slopes,
     usable,
 )
+from graphengine.check.mistakes.changes import Changed, pushed
 from graphengine.check.mistakes.layouts import blocks_exchanged
 from graphengine.check.mistakes.penalties import averages, penalty_name, regularisers
 from graphengine.check.reference import path
 from graphengine.graph import Node
-from graphengine.jacobian import Jacobian, term
+from graphengine.jacobian import Jacobian
 from graphengine.ops.base import Array, Elementwise
 from graphengine.run import Run
 
-__all__ = ["Catalogue", "changes_nothing"]
+__all__ = ["Catalogue"]
 
 _STATISTICS = {"mean", "var", "norm", "max", "min", "logsumexp", "sum", "sum_of_squares"}
 
@@ -45,14 +48,32 @@ class Catalogue:
     def __init__(self, run: Run, generators: Sequence[Catalogued] | None = None) -> None:
         self.run = run
         self.generators = LINKS if generators is None else generators
-        self._mutants: dict[tuple[object, ...], list[Mutant]] = {}
+        self._mutants: dict[object, list[Mutant]] = {}
+        self._parts: dict[object, dict[object, Mutant]] = {}
+        self._idle: dict[Change, bool] = {}
         self._made: dict[Change, Jacobian | None] = {}
+        self._paths: dict[tuple[Node, Node], tuple[Node, ...]] = {}
+        self._links: dict[tuple[Node, Node], Sequence[Link]] = {}
 
     def made(self, change: Change) -> Jacobian | None:
         """The Jacobian of a changed link, made once; None where it does not exist."""
         if change not in self._made:
             self._made[change] = usable(change.made)
         return self._made[change]
+
+    def pulled(self, change: Change, row: Array, right: Array) -> Array | None:
+        """A row times a changed Jacobian, flat; ``right`` is the row times the right one."""
+        if isinstance(change.made, Changed):
+            return change.made.pull(row, right) if change.made.finite else None
+        made = self.made(change)
+        return None if made is None else made.pull(row).reshape(-1)
+
+    def pushed(self, change: Change, columns: Array, right: Array) -> Array | None:
+        """A changed Jacobian times columns; ``right`` is the right one times them."""
+        if isinstance(change.made, Changed):
+            return change.made.push(columns, right) if change.made.finite else None
+        made = self.made(change)
+        return None if made is None else pushed(made, columns)
 
     @cached_property
     def edges(self) -> Mapping[Node, list[Link]]:
@@ -89,31 +110,92 @@ class Catalogue:
     def _way(self, child: Node, parent: Node) -> Jacobian:
         return edge_jacobians(self.run, child)[parent]
 
-    def between(self, of: Node, wrt: Node, inside: Sequence[Node]) -> Iterator[Mutant]:
-        """The mistakes on the way from ``wrt`` to ``of``, ``inside`` being the nodes there."""
+    @cached_property
+    def users(self) -> Mapping[Node, list[Link]]:
+        """The links of one op each, by their parent."""
+        found: dict[Node, list[Link]] = {node: [] for node in self.run.graph.nodes}
+        for links in self.edges.values():
+            for link in links:
+                found[link.parent].append(link)
+        return found
+
+    def path(self, of: Node, wrt: Node) -> tuple[Node, ...]:
+        """The nodes on the way from ``wrt`` (left out) to ``of``, parents first."""
+        if (of, wrt) not in self._paths:
+            self._paths[of, wrt] = path(self.run.graph, of, wrt)
+        return self._paths[of, wrt]
+
+    def between(self, of: Node, wrt: Node) -> Iterator[Mutant]:
+        """The mistakes on the way from ``wrt`` to ``of``."""
+        inside = self.path(of, wrt)
+        for link in self.links(of, wrt, inside):
+            yield from self.at(link)
+        yield from self.further(of, wrt, inside)
+
+    def links(self, of: Node, wrt: Node, inside: Sequence[Node]) -> Sequence[Link]:
+        """The links on the way, ``inside`` being the nodes there; last the way itself."""
+        if (of, wrt) not in self._links:
+            reached = {wrt, *inside}
+            found = [
+                link
+                for node in inside
+                for link in (*self.edges[node], *self.ways.get(node, ()))
+                if link.parent in reached
+            ]
+            if of.size > 1 and of.shape == wrt.shape:
+                whole = Link(self.run, of, wrt, lambda: self.run.structured(of, wrt))
+                if all(link.key != whole.key for link in found):
+                    found.append(whole)
+            self._links[of, wrt] = found
+        return self._links[of, wrt]
+
+    def further(self, of: Node, wrt: Node, inside: Sequence[Node]) -> Iterator[Mutant]:
+        """The mistakes on the way that change several links, or that know what is above."""
         reached = [wrt, *inside]
         for node in inside:
-            links = [link for link in self.edges[node] if link.parent in reached]
-            for link in (*links, *self.ways.get(node, ())):
-                if link.parent in reached:
-                    yield from self.at(link)
             yield from swapped(self.edges[node], reached)
             yield from blocks_exchanged(self.edges[node], reached)
-        if of.size > 1 and of.shape == wrt.shape:
-            yield from self.at(Link(self.run, of, wrt, lambda: self.run.structured(of, wrt)))
         yield from self.constants(of, reached)
         yield from self.only_one(reached)
         yield from self.penalties(of, inside)
         yield from self.weights(of, wrt, inside)
         yield from self.upstream(of, inside)
 
-    def at(self, link: Link) -> list[Mutant]:
-        """The mistakes at one link, those that change nothing at all left out."""
+    def at(self, link: Link) -> Sequence[Mutant]:
+        """The mistakes at one link."""
         if link.key not in self._mutants:
-            self._mutants[link.key] = [
-                mutant for generator in self.generators for mutant in generator(link)
+            made = [
+                mutant
+                for one in self.generators
+                for mutant in self._by_generator(one, link).values()
             ]
+            self._mutants[link.key] = made
         return self._mutants[link.key]
+
+    def known(self, link: Link, like: Mutant) -> Mutant | None:
+        """The same mistake at one link here; None where it cannot be made."""
+        if like.generator is None:
+            return None
+        return self._by_generator(like.generator, link).get(like.key)
+
+    def _by_generator(self, one: Catalogued, link: Link) -> Mapping[object, Mutant]:
+        key = (link.key, one)
+        if key not in self._parts:
+            self._parts[key] = {mutant.key: mutant for mutant in link.mutants(one)}
+        return self._parts[key]
+
+    def changes_nothing(self, mutant: Mutant) -> bool:
+        """Whether each changed Jacobian of a mutant is the right one at this point."""
+        return all(self._is_right(change) for change in mutant.changes)
+
+    def _is_right(self, change: Change) -> bool:
+        if change not in self._idle:
+            right = change.right()
+            row = np.cos(np.arange(1.0, right.shape[0] + 1))
+            expected = right.pull(row).reshape(-1)
+            made = self.pulled(change, row, expected)
+            self._idle[change] = made is None or np.allclose(made, expected, rtol=1e-9, atol=0.0)
+        return self._idle[change]
 
     def constants(self, of: Node, reached: Sequence[Node]) -> Iterator[Mutant]:
         """Rows 27, 31: a node taken for a constant, or all statistics of a layer at once."""
@@ -215,7 +297,7 @@ class Catalogue:
                     yield self._added(of, wrt, made, "regulariser_scale", where, says, name)
             return
         for other in graph.starts:
-            way = path(graph, of, other) if other.role == "parameter" else ()
+            way = self.path(of, other) if other.role == "parameter" else ()
             top = regularisers(graph, of, way)
             weight = self._weight(of, other) if top else None
             if weight is None:
@@ -241,15 +323,10 @@ class Catalogue:
                 continue
             says = f"masked by the sign of the upstream gradient at {link.told}"
 
-            def made(node: Node = node, link: Link = link) -> Jacobian:
-                mask = (self.run.gradient(node, of) > 0) * 1.0
-                rows = Jacobian.of(term("... <- ...", (mask, "...", "")), node.shape, node.shape)
-                return rows.compose(link.jacobian)
+            def mask(node: Node = node) -> Array:
+                return (self.run.gradient(node, of) > 0) * 1.0
 
-            def instead(node: Node = node) -> Jacobian:
-                mask = (self.run.gradient(node, of) > 0) * 1.0
-                return Jacobian.of(term("... <- ...", (mask, "...", "")), node.shape, node.shape)
-
+            made, instead = rows_times(link, mask), slopes(link, mask)
             for kind in ("wrong_slope", "wrong_argument"):
                 yield link.mutant("upstream", kind, says, made, rank=5)
                 yield link.mutant("upstream instead", kind, says, instead, rank=5)
@@ -257,7 +334,7 @@ class Catalogue:
     def _weight(self, of: Node, wrt: Node) -> float | None:
         """The number that the penalties multiply ``wrt`` by, where their gradient is one."""
         total = np.zeros(wrt.shape)
-        for node in regularisers(self.run.graph, of, path(self.run.graph, of, wrt)):
+        for node in regularisers(self.run.graph, of, self.path(of, wrt)):
             outer = float(self.run.gradient(node, of).reshape(()))
             total = total + outer * self.run.gradient(wrt, node)
         value = self.run.value(wrt)
@@ -289,16 +366,3 @@ class Catalogue:
     def _children(self, node: Node) -> list[Node]:
         graph = self.run.graph
         return [graph[name] for name in graph.dag.successors(node.name)]
-
-
-def changes_nothing(mutant: Mutant) -> bool:
-    """Whether each changed Jacobian of a mutant is the right one at this point."""
-    for change in mutant.changes:
-        made = usable(change.made)
-        right = change.right()
-        if made is None:
-            return True
-        row = np.cos(np.arange(1.0, right.shape[0] + 1)).reshape(right.out_shape)
-        if not np.allclose(made.pull(row), right.pull(row), rtol=1e-9, atol=0.0):
-            return False
-    return True

@@ -8,7 +8,16 @@ from functools import partial
 
 import numpy as np
 
-from graphengine.check.mistakes.base import Link, Mutant, diagonal, drop, mistake, with_factor
+from graphengine.check.mistakes.base import (
+    Link,
+    Mutant,
+    diagonal,
+    drop,
+    mistake,
+    scaled,
+    with_factor,
+)
+from graphengine.check.mistakes.changes import Changed
 from graphengine.jacobian import Jacobian, term
 from graphengine.jacobian.terms import Term
 
@@ -28,7 +37,7 @@ def missing_path(link: Link) -> Iterator[Mutant]:
 def double_counted(link: Link) -> Iterator[Mutant]:
     """Row 23: one way is counted twice; rows 37, 54: one Jacobian is applied twice."""
     says = f"the path {link.told} is counted twice"
-    yield link.mutant("twice", "double_counted", says, lambda: link.jacobian * 2.0, rank=5)
+    yield link.mutant("twice", "double_counted", says, scaled(link, 2.0), rank=5)
     if link.alike and not _is_scalar_multiple(link):
         says = f"the Jacobian of {link.told} is applied twice"
 
@@ -48,10 +57,7 @@ def missing_jacobian(link: Link) -> Iterator[Mutant]:
     """Rows 24, 35, 40, 71: the node's own derivative is left out."""
     if link.alike:
         says = f"the derivative at {link.told} is left out: the upstream gradient passes unchanged"
-
-        def identity() -> Jacobian:
-            return Jacobian.identity(link.child.shape)
-
+        identity = Changed(link.child.shape)
         yield link.mutant("identity", "missing_jacobian", says, identity, rank=2)
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from graphengine.check.mistakes.base import Link, Mutant, mistake, scaled, sizes_of
+from graphengine.check.mistakes.base import Link, Mutant, mistake, rows_times, scaled, sizes_of
+from graphengine.check.mistakes.changes import Changed
 from graphengine.graph import Node
-from graphengine.jacobian import Jacobian, term
 
 _SQUARES = {"square", "sum_of_squares", "squared_error", "power", "var", "norm"}
 _MEANS = {"mean", "var"}
@@ -144,11 +144,7 @@ def over_a_batch(link: Link) -> Iterator[Mutant]:
                 f"only the {which} of the {size} entries along axis {axis} counts where they add "
                 f"up, at {link.told}"
             )
-
-            def made(axis: int = axis, number: int = number) -> Any:
-                return _only(link, axis, number)
-
-            rank = 2 if number else 5
+            made, rank = _only(link, axis, number), 2 if number else 5
             yield link.mutant((which, axis), "last_only", says, made, rank=rank)
 
 
@@ -167,9 +163,8 @@ def _summed(link: Link) -> list[int]:
     return [real[k] for k in sorted(found or ())]
 
 
-def _only(link: Link, axis: int, number: int) -> Any:
+def _only(link: Link, axis: int, number: int) -> Changed:
     """The Jacobian whose rows count at one position of an axis of the child alone."""
     mask = np.zeros(link.child.shape)
     mask[(slice(None),) * axis + (number,)] = 1.0
-    rows = Jacobian.of(term("... <- ...", (mask, "...", "")), mask.shape, mask.shape)
-    return rows.compose(link.jacobian)
+    return rows_times(link, lambda: mask)

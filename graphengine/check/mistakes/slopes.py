@@ -7,7 +7,16 @@ from functools import partial
 
 import numpy as np
 
-from graphengine.check.mistakes.base import Link, Mutant, called, diagonal, mistake
+from graphengine.check.mistakes.base import (
+    Link,
+    Mutant,
+    called,
+    columns_times,
+    diagonal,
+    mistake,
+    rows_times,
+    slopes,
+)
 from graphengine.graph import Node
 from graphengine.jacobian import Jacobian, term
 from graphengine.ops import OPS
@@ -91,17 +100,6 @@ _ACTIVATIONS = (
 )
 
 
-def _diagonal(link: Link, made: Callable[[], Array]) -> Callable[[], Jacobian]:
-    shape = link.child.shape
-
-    def jacobian() -> Jacobian:
-        with np.errstate(all="ignore"):
-            slopes = np.asarray(made(), dtype=float)
-        return Jacobian.of(term("... <- ...", (slopes, "...", "")), shape, shape)
-
-    return jacobian
-
-
 @mistake
 def wrong_slope(link: Link) -> Iterator[Mutant]:
     """Rows 37, 39, 42, 48: another function's derivative."""
@@ -113,18 +111,14 @@ def wrong_slope(link: Link) -> Iterator[Mutant]:
     not_own = f"is not that of {own or link.child.formula}"
     for name, slope in {**_SLOPES, **_OWN.get(own, {})}.items():
         says = f"the slope {name} at {link.told} {not_own}"
-        made = _diagonal(link, partial(slope, out, x))
+        made = slopes(link, partial(slope, out, x))
         rank = 3 if name in _OWN.get(own, ()) else 4
         yield link.mutant(name, "wrong_slope", says, made, rank=rank + unlikely)
     for other in _ACTIVATIONS:
         if other != own:
             says = f"the derivative of {other} in place of that of {own or 'this'} at {link.told}"
-
-            def made_(other: str = other) -> Jacobian:
-                op = OPS[other]()
-                return op.jacobian(0, op.value(x), [x])
-
-            yield link.mutant(("of", other), "wrong_slope", says, made_, rank=3 + unlikely)
+            made = slopes(link, partial(_slope_of, other, x))
+            yield link.mutant(("of", other), "wrong_slope", says, made, rank=3 + unlikely)
     if x.ndim:
         says = f"the Jacobian of a softmax in place of the slopes at {link.told}"
         softmax = OPS["softmax"]()
@@ -138,6 +132,12 @@ def wrong_slope(link: Link) -> Iterator[Mutant]:
         yield link.mutant(
             "pairs", "missing_path", says, lambda: -Jacobian.of(pair, shape, shape), rank=5
         )
+
+
+def _slope_of(name: str, x: Array) -> Array:
+    """The slopes of an op of one entry."""
+    op = OPS[name]()
+    return op.jacobian(0, op.value(x), [x]).pull(np.ones(x.shape))
 
 
 def _entrywise(link: Link) -> bool:
@@ -169,12 +169,7 @@ def one_side(link: Link) -> Iterator[Mutant]:
             "by out": ("double_counted", "the value itself as a factor too much", lambda: link.out),
         }
     for name, (kind, told, mask) in cases.items():
-
-        def made(mask: Callable[[], Array] = mask) -> Jacobian:
-            shape = link.parent.shape
-            rule = term("... <- ...", (np.asarray(mask(), dtype=float), "...", ""))
-            return link.jacobian.compose(Jacobian.of(rule, shape, shape))
-
+        made = columns_times(link, mask)
         masks = name in {"sign", "above"}
         yield link.mutant(name, kind, f"{told} at {link.told}", made, rank=5, by_sign=masks)
 
@@ -191,9 +186,9 @@ def power_rule(link: Link) -> Iterator[Mutant]:
         "the power itself, not differentiated": lambda: x**p,
         "as if of an exponential": lambda: link.out * np.log(np.abs(x)),
     }
-    for name, slopes in cases.items():
+    for name, weights in cases.items():
         says = f"the power rule at {link.told}: {name}"
-        yield link.mutant(name, "wrong_slope", says, _diagonal(link, slopes), rank=2)
+        yield link.mutant(name, "wrong_slope", says, slopes(link, weights), rank=2)
 
 
 @mistake
@@ -201,18 +196,14 @@ def slope_of_nothing(link: Link) -> Iterator[Mutant]:
     """Row 39: the slope of an activation where the graph has none."""
     if link.op is None or link.op.name not in {"add", "matmul", "matvec"} or not link.child.named:
         return
-    out, shape = link.out, link.child.shape
+    out = link.out
     cases: Mapping[str, Callable[[], Array]] = {
         "a sigmoid": lambda: out * (1 - out),
         "a tanh": lambda: 1 - out**2,
         "a ReLU": lambda: out > 0,
     }
-    for name, slopes in cases.items():
-
-        def made(slopes: Callable[[], Array] = slopes) -> Jacobian:
-            rule = term("... <- ...", (np.asarray(slopes(), dtype=float), "...", ""))
-            return Jacobian.of(rule, shape, shape).compose(link.jacobian)
-
+    for name, weights in cases.items():
+        made = rows_times(link, weights)
         says = f"the slope of {name} at {link.told}, where the graph has no activation"
         yield link.mutant(("none", name), "wrong_slope", says, made, rank=5)
 
@@ -298,11 +289,11 @@ def learnt_slope(link: Link) -> Iterator[Mutant]:
             ),
             "1 on the negative side": ("missing_jacobian", lambda: (x < 0) + 0 * slope),
         }
-    for name, (kind, slopes) in cases.items():
+    for name, (kind, weights) in cases.items():
         says = f"{name}, for the derivative at {link.told}"
 
-        def made(slopes: Callable[[], Array] = slopes) -> Jacobian:
-            rule = term("... <- ...", (np.asarray(slopes(), dtype=float), "...", ""))
+        def made(weights: Callable[[], Array] = weights) -> Jacobian:
+            rule = term("... <- ...", (np.asarray(weights(), dtype=float), "...", ""))
             return Jacobian.of(rule, link.child.shape, link.parent.shape)
 
         yield link.mutant(name, kind, says, made, rank=3)
@@ -318,9 +309,9 @@ def one_sided_mask(link: Link) -> Iterator[Mutant]:
         "the upper bound is forgotten": lambda: np.where(x >= low, 1.0, 0.0),
         "the lower bound is forgotten": lambda: np.where(x <= high, 1.0, 0.0),
     }
-    for name, slopes in cases.items():
+    for name, weights in cases.items():
         says = f"a one-sided mask at {link.told}: {name}"
-        yield link.mutant(name, "one_sided_mask", says, _diagonal(link, slopes), rank=1)
+        yield link.mutant(name, "one_sided_mask", says, slopes(link, weights), rank=1)
 
 
 @mistake
@@ -340,11 +331,11 @@ def quotient_rule(link: Link) -> Iterator[Mutant]:
         "differentiated twice": lambda: -2 * x / y**3,
         "integrated": lambda: x * np.log(np.abs(y)),
     }
-    for name, slopes in cases.items():
+    for name, weights in cases.items():
         says = f"the quotient rule at {link.told}: {name}"
 
-        def made(slopes: Callable[[], Array] = slopes) -> Jacobian:
-            rule = term("... <- ...", (np.asarray(slopes()), "...", ""))
+        def made(weights: Callable[[], Array] = weights) -> Jacobian:
+            rule = term("... <- ...", (np.asarray(weights()), "...", ""))
             return Jacobian.of(rule, link.child.shape, link.parent.shape)
 
         kind = "missing_jacobian" if name.startswith("as if") else "wrong_slope"
