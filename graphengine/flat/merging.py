@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from graphengine.tracing import Step, Tape, Traced
+from graphengine.tracing import Step, Tape, Traced, guarded_product
 
-__all__ = ["AddMatMul", "AddOuter", "merge_products", "merge_sums", "needed"]
+__all__ = ["AddMatMul", "AddOuter", "merge_products", "merge_sums", "needed", "unguarded"]
 
 LARGE = 256
 """Matrices of fewer entries are added as they are: a call of BLAS costs more than a temporary."""
@@ -49,6 +49,21 @@ def _steps(tape: Tape, results: Sequence[Any]) -> Iterator[tuple[Traced, Counter
 
 def _replaced(tape: Tape, x: Traced, call: Any, args: tuple[Any, ...]) -> None:
     tape.steps[x.number] = Step(call, args, {}, view=False, section=x.step.section)
+
+
+def unguarded(tape: Tape, results: Sequence[Any]) -> list[Traced]:
+    """Let guarded products be plain ones; the results that they lead to are to be checked: where
+    zero met infinity they are not numbers.
+    """
+    tainted: set[int] = set()
+    for k in needed(results):
+        step = tape.steps[k]
+        guarded = step.call is guarded_product
+        if guarded:
+            _replaced(tape, tape.results[k], np.multiply, step.args)
+        if guarded or any(isinstance(arg, Traced) and arg.number in tainted for arg in step.args):
+            tainted.add(k)
+    return [x for x in results if isinstance(x, Traced) and x.number in tainted]
 
 
 def merge_sums(tape: Tape, results: Sequence[Any]) -> None:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from graphengine.flat.filling import Fill, Strided, Target
-from graphengine.flat.merging import merge_sums, needed
+from graphengine.flat.merging import merge_sums, needed, unguarded
 from graphengine.flat.recording import Part, Recorded
 from graphengine.flat.writing import ATOM, Text, expression, is_number, needs_names, number
 from graphengine.tracing import Traced, warns
@@ -155,6 +155,7 @@ class Writer:
 
     def __init__(self, recorded: Recorded, name: str) -> None:
         self.recorded, self.tape = recorded, recorded.tape
+        self.checked = unguarded(recorded.tape, recorded.results)
         merge_sums(recorded.tape, recorded.results)
         self.names = Names()
         self.program = Program(
@@ -191,6 +192,7 @@ class Writer:
         for k in self.needed:
             if k not in self.texts:
                 self.call(self.tape.results[k])
+        self.check()
         self.finish()
         return self.program
 
@@ -214,6 +216,18 @@ class Writer:
         called = self.names.new(name) if name else self.names.numbered("t")
         self.program.lines.append(Line(f"{called} = {text.text}", x.step.section))
         self.texts[x.number] = Text(called, ATOM)
+
+    def check(self) -> None:
+        """Refuse results that are not numbers where zero may have met infinity on the way."""
+        sums = [
+            text if is_number(x) else f"{text}.sum()"
+            for x in dict.fromkeys(self.checked)
+            for text in [self.texts[x.number].within(ATOM)]
+        ]
+        if sums:
+            x = self.checked[-1]
+            self.line(f"if not math.isfinite({' + '.join(sums)}):", x)
+            self.line('    raise FloatingPointError("zero times infinity, or a result that is")', x)
 
     def line(self, text: str, x: Traced) -> None:
         """One more statement, which belongs to ``x``."""

@@ -21,7 +21,7 @@ from graphengine.tracing import (  # noqa: F401 (what they hold is registered by
     reductions,
     views,
 )
-from graphengine.tracing.infinite import guarded, warns
+from graphengine.tracing.infinite import guarded, guarded_product, warns
 from graphengine.tracing.picking import taken
 from graphengine.tracing.tape import (
     INT,
@@ -44,6 +44,7 @@ __all__ = [
     "Untraceable",
     "as_array",
     "guarded",
+    "guarded_product",
     "known",
     "placed",
     "recorded",

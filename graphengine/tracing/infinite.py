@@ -10,7 +10,7 @@ from graphengine.tracing.tape import Traced, known, recorded, traced
 
 
 @recorded(lambda left, right: np.broadcast_shapes(np.shape(left), np.shape(right)))
-def _times(left: Any, right: Any) -> Any:
+def guarded_product(left: Any, right: Any) -> Any:
     """``left * right``, in which zero times anything is zero."""
     product = np.asarray(left * right)
     if not np.isfinite(product.sum()):
@@ -25,7 +25,7 @@ def guarded(left: Any, right: Any, product: Any) -> Any:
     """
     for one, other in ((left, right), (right, left)):
         if _infinite(one) and not (known(other) and np.all(np.asarray(other) != 0)):
-            return _times(left, right)
+            return guarded_product(left, right)
     return product
 
 
@@ -110,7 +110,7 @@ def warns(x: Traced) -> bool:
     """
     call, args = x.step.call, x.step.args
     if all(np.shape(arg) == () for arg in args) or not isinstance(call, np.ufunc):
-        return call is _times
+        return call is guarded_product
     if call is np.divide:
         return not _away_from_zero(args[1])
     if call is np.exp:
