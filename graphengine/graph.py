@@ -20,6 +20,7 @@ from graphengine.ops.rearrangement import Alias
 if TYPE_CHECKING:
     from graphengine.elimination import Order
     from graphengine.flat import Compiled, CompiledJacobian
+    from graphengine.problems import Objective, ResidualProblem
     from graphengine.run import Run
 
 __all__ = ["KINDS", "Graph", "Kind", "Node", "Role", "in_order"]
@@ -436,6 +437,75 @@ class Graph:
         from graphengine.flat import compile_jacobian  # noqa: PLC0415 (flat code knows graphs)
 
         return compile_jacobian(self, of, wrt, order=order, reuse=reuse)
+
+    def residual_problem(
+        self,
+        wrt: str | Node | Iterable[str | Node],
+        of: str | Node | None = None,
+        values: Mapping[str, ArrayLike] | None = None,
+        *,
+        time: str | Node | None = None,
+        dense: bool = False,
+        reuse: bool = True,
+    ) -> ResidualProblem:
+        """The node ``of`` (the result by default) as SciPy's solvers want it: a function of one
+        vector, with its Jacobian.
+
+        The vector holds the start nodes ``wrt``, each raveled in C order, one after another;
+        ``x0``, ``pack`` and ``unpack`` go between it and values by name.  ``values`` gives all
+        other start nodes, which stay fixed, and those of ``wrt`` for ``x0``.  ``fun(x)`` is a
+        vector, ``jac(x)`` one ``csr_array``, its pattern found once; with ``dense`` an array, for
+        methods that take nothing else (``root``, ``least_squares(method="lm")``, ``LSODA``).
+        ``fun_ivp(t, y)`` and ``jac_ivp(t, y)`` are the same for ``solve_ivp``; ``time`` names the
+        start node that is ``t``, if there is one.  ``gauss_newton(x)`` gives ``JᵀJ`` and ``Jᵀr``.
+
+        What is returned is always new: solvers keep it, and change it in place.  With ``reuse``
+        all arrays in between are buffers, so that calls may not overlap (in threads).
+
+        Raises :class:`GraphError` for unknown or computed nodes in ``wrt`` and where the Jacobian
+        cannot be compiled, :class:`ValuesError` for missing values.
+
+        >>> import graphengine as ge
+        >>> g = ge.Graph("circle and line")
+        >>> x, y = g.parameter("x"), g.parameter("y")
+        >>> r = g.result("r", ge.stack([x**2 + y**2 - 2, x - y]))
+        >>> problem = g.residual_problem(["x", "y"], values={"x": 2, "y": 1}, dense=True)
+        >>> problem.fun(problem.x0), problem.jac(problem.x0)
+        (array([3., 1.]), array([[ 4.,  2.], [ 1., -1.]]))
+        >>> from scipy.optimize import root
+        >>> root(problem.fun, problem.x0, jac=problem.jac).x.round(6)
+        array([1., 1.])
+        """
+        from graphengine.problems import ResidualProblem  # noqa: PLC0415 (problems know graphs)
+
+        return ResidualProblem(self, wrt, of, values, time=time, dense=dense, reuse=reuse)
+
+    def objective(
+        self,
+        wrt: str | Node | Iterable[str | Node],
+        of: str | Node | None = None,
+        values: Mapping[str, ArrayLike] | None = None,
+        *,
+        reuse: bool = True,
+    ) -> Objective:
+        """The node ``of`` (the result by default; it has one entry) as
+        ``scipy.optimize.minimize`` wants it: ``fun(x)`` is a number, ``jac(x)`` its gradient, both
+        of one vector, as in :meth:`residual_problem`.
+
+        Value and gradient come from one pass: what was found last is given again where ``x`` is
+        the same.  ``fun_and_jac(x)`` is both, for ``minimize(…, jac=True)``.
+
+        >>> import graphengine as ge
+        >>> g = ge.Graph("bowl")
+        >>> w = g.parameter("w", (2,))
+        >>> J = g.result("J", ge.sum((w - 1) ** 2))
+        >>> problem = g.objective("w", values={"w": [3, 1]})
+        >>> problem.fun_and_jac(problem.x0)
+        (4.0, array([4., 0.]))
+        """
+        from graphengine.problems import Objective  # noqa: PLC0415 (problems know graphs)
+
+        return Objective(self, wrt, of, values, reuse=reuse)
 
 
 def frozen(array: Array) -> Array:

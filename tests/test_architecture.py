@@ -31,6 +31,7 @@ LAYERS = [
     {"derivation"},
     {"files"},
     {"formula"},
+    {"problems"},
     {"flat"},
     {"run", "lecture", "picture"},
     {"graph"},
@@ -45,7 +46,7 @@ LAYERS = [
 
 RANK = {part: rank for rank, layer in enumerate(LAYERS) for part in layer}
 
-UPWARD = {("graph", "run"), ("graph", "flat")}
+UPWARD = {("graph", "run"), ("graph", "flat"), ("graph", "problems")}
 """Imports inside functions that point up: ``Graph.run`` makes a Run, which knows graphs."""
 
 
