@@ -26,6 +26,8 @@ COLOURS = {
 
 PEER = "#e08a2e"
 MOST_PEERS = 3
+PAPER = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
+"""Behind numbers, so that no line crosses them."""
 
 
 def bars(records: Sequence[Record], folder: Path) -> Iterator[Path]:
@@ -33,8 +35,8 @@ def bars(records: Sequence[Record], folder: Path) -> Iterator[Path]:
     for threads in sorted({record["threads"] for record in records}):
         chosen = [one for one in records if one["threads"] == threads and ratios(one["contenders"])]
         across = 4
-        down = -(-len(chosen) // across)
-        figure = Figure(figsize=(4.2 * across, 2.5 * down), layout="constrained")
+        down = max(1, -(-len(chosen) // across))
+        figure = Figure(figsize=(4.2 * across, 2.7 * down), layout="constrained")
         panels = figure.subplots(down, across, squeeze=False).ravel()
         for panel, record in zip(panels, chosen, strict=False):
             _bars(panel, record)
@@ -63,9 +65,9 @@ def _bars(panel: Any, record: Record) -> None:
     if record["target"]:
         panel.axvline(record["target"], color="black", linewidth=0.8, linestyle=":")
     for place, value in zip(places, values, strict=True):
-        panel.text(value * 1.08, place, digits(value), va="center", fontsize=8)
+        panel.text(value * 1.08, place, digits(value), va="center", fontsize=8, bbox=PAPER)
     base = seconds_of(record["contenders"], HAND) or 0.0
-    title = f"{record['name']}, {record['size']} (by hand {shown(base)})"
+    title = f"{record['name']}, {record['size']}\nby hand {shown(base)}"
     panel.set_title(title, fontsize=9, loc="left")
     panel.tick_params(axis="x", labelsize=7)
     panel.spines[["top", "right"]].set_visible(False)
@@ -86,12 +88,16 @@ LINES: Sequence[tuple[str, str, str, str, str]] = (
 """What is drawn: the panel, the contender, the key of its row, the words, the colour."""
 
 
+BELOW = (0.5, -0.15)
+"""Where the legend stands, in the panel's own units."""
+
+
 def growth(records: Sequence[Record], folder: Path) -> Iterator[Path]:
     """For each problem: time and memory against what grows, on logarithmic axes."""
     ordered = sorted(records, key=lambda one: (one["name"], one["amount"]))
     for name, group in groupby(ordered, key=lambda one: str(one["name"])):
         found = list(group)
-        figure = Figure(figsize=(11, 4.2), layout="constrained")
+        figure = Figure(figsize=(11, 5), layout="constrained")
         panels = dict(zip(("time", "memory"), figure.subplots(1, 2), strict=True))
         for place, contender, key, words, colour in LINES:
             _line(panels[place], found, contender, key, words, colour)
@@ -101,7 +107,7 @@ def growth(records: Sequence[Record], folder: Path) -> Iterator[Path]:
             panel.grid(visible=True, which="major", alpha=0.3)
             panel.spines[["top", "right"]].set_visible(False)
             if panel.lines:
-                panel.legend(fontsize=8, frameon=False)
+                panel.legend(fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=BELOW)
         figure.suptitle(f"{name}: time and memory against {found[0]['unit']}")
         path = folder / f"growth_{name.lower().replace(' ', '_')}.png"
         figure.savefig(path, dpi=110)
