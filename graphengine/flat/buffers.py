@@ -24,6 +24,9 @@ __all__ = ["BufferedWriter"]
 BROADCAST = 2**12
 """From so many entries on it matters how NumPy repeats operands."""
 SHORT, ROW, SMALL, EACH = 200, 2700, 64, 1024
+MANY, LEAST = 16, 1000
+"""From ``LEAST`` small arrays on, ``MANY`` times as many as each has entries, it pays to run along
+them."""
 """Products over rows of fewer than ``SHORT`` entries are fastest by einsum.  Up to ``ROW`` NumPy
 copies rows into its own buffer first, unless that is made ``SMALL``."""
 
@@ -45,6 +48,9 @@ class BufferedWriter(Writer):
         merge_products(recorded.tape, recorded.results)
         super().__init__(recorded, name)
         self.buffers: dict[int, str] = {}
+        self.last: dict[int, float] = {}
+        self.roots = {k: self._root(self.tape.results[k]) for k in self.needed}
+        self.last = self._last_reads()
         self.roots = {k: self._root(self.tape.results[k]) for k in self.needed}
         self.last = self._last_reads()
         self.free: dict[tuple[int, str], list[str]] = {}
@@ -52,22 +58,38 @@ class BufferedWriter(Writer):
         self.places = self._placed()
         self._hoisted: dict[str, str] = {}
         self._data: dict[int, str] = {}
+        self._tables: dict[tuple[int, int], Any] = {}
 
     # --- who reads what ---------------------------------------------------------------------
 
-    @staticmethod
-    def _root(x: Traced) -> Traced:
+    def _root(self, x: Traced) -> Traced:
         """The array whose memory ``x`` shows."""
-        while _sees(x):
+        while self.sees(x):
             x = x.step.args[0]
         return x
+
+    def sees(self, x: Traced) -> bool:
+        """Whether ``x`` is a view of an array's memory: a Python number has none, and what is not
+        in order is copied by a reshape.
+        """
+        if not x.step.view or is_number(x) or is_number(x.step.args[0]):
+            return False
+        return x.step.call is not np.reshape or _same_axes(x) or self.in_order(x.step.args[0])
+
+    def in_order(self, x: Traced) -> bool:
+        """Whether ``x`` shows all of its memory in C order."""
+        while x.step.view:
+            if x.step.call is not np.reshape:
+                return False
+            x = x.step.args[0]
+        return not self.long_inside(x)
 
     def _last_reads(self) -> dict[int, float]:
         """The number of the last call that reads each array; infinite for results."""
         found: dict[int, float] = {}
         for k in self.needed:
             step = self.tape.steps[k]
-            if not _sees(self.tape.results[k]):
+            if not self.sees(self.tape.results[k]):
                 for arg in step.args:
                     if isinstance(arg, Traced):
                         found[self.roots[arg.number].number] = k
@@ -105,6 +127,7 @@ class BufferedWriter(Writer):
         return (
             isinstance(call, np.ufunc) or call in _REDUCE or call in _WITH_OUT
             or call in {np.where, "astype", np.mean, AddOuter, AddMatMul}
+            or _table(x) is not None
         )
 
     # --- buffers ------------------------------------------------------------------------------
@@ -120,13 +143,31 @@ class BufferedWriter(Writer):
             self.sizes[flat] = size
             self.program.setup.append(f"{flat} = np.empty({x.size}, np.{x.dtype.name})")
         self.buffers[x.number] = flat
-        return self.shaped(flat, x.shape)
+        return self.shaped(flat, x)
 
-    def shaped(self, flat: str, shape: tuple[int, ...]) -> str:
-        """A name for a buffer in a shape."""
-        if len(shape) == 1:
+    def shaped(self, flat: str, x: Traced) -> str:
+        """A name for a buffer in the shape of ``x``; a long first axis lies innermost."""
+        if x.ndim == 1:
             return flat
-        return self.hoisted(f"{flat}.reshape({', '.join(map(str, shape))})")
+        shape = x.shape
+        if not self.long_inside(x):
+            return self.hoisted(f"{flat}.reshape({', '.join(map(str, shape))})")
+        inner = ", ".join(map(str, (*shape[1:], shape[0])))
+        turned = ".T" if x.ndim == 2 else f".transpose({x.ndim - 1}, {', '.join(map(str, range(x.ndim - 1)))})"
+        return self.hoisted(self.hoisted(f"{flat}.reshape({inner})") + turned)
+
+    def long_inside(self, x: Traced) -> bool:
+        """Whether ``x``, many small arrays, lies in memory with its long first axis innermost, so
+        that calls run along it.
+        """
+        return (
+            x.ndim > 1
+            and x.shape[0] >= MANY * math.prod(x.shape[1:])
+            and x.shape[0] >= LEAST
+            and x.step.call not in {np.matmul, AddOuter, AddMatMul, None}
+            and not x.step.view
+            and self.last.get(x.number) != math.inf
+        )
 
     def hoisted(self, text: str) -> str:
         """A name for a view of buffers, made once."""
@@ -160,7 +201,8 @@ class BufferedWriter(Writer):
                 and root.number in self.buffers
                 and arg.shape == x.shape
                 and arg.dtype == x.dtype
-                and _in_order(arg)
+                and (self.in_order(arg) or (arg is root and self.long_inside(arg)))
+                and self.long_inside(arg) == self.long_inside(x)
                 and not others
             ):
                 return self.buffers[root.number]
@@ -173,7 +215,7 @@ class BufferedWriter(Writer):
         step = x.step
         if isinstance(step.call, Fill):
             self.fill(x, step.call)
-        elif _sees(x):
+        elif self.sees(x):
             self.see(x)
         elif is_number(x):
             self.number(x)
@@ -208,7 +250,7 @@ class BufferedWriter(Writer):
         """Zeros with values in some places: the zeros are written once."""
         flat = self.names.numbered("b")
         self.program.setup.append(f"{flat} = np.zeros({x.size})")
-        whole = self.shaped(flat, x.shape)
+        whole = self.hoisted(f"{flat}.reshape({', '.join(map(str, x.shape))})")
         key = ", ".join(_slice(item) for item in x.step.params["key"])
         inside = self.hoisted(f"{whole}[{key}]")
         self.line(f"{inside}[...] = {self.operand(x.step.args[0]).text}", x)
@@ -226,7 +268,7 @@ class BufferedWriter(Writer):
         root = next(r for r, name in self.buffers.items() if name == flat)
         del self.buffers[root]
         self.buffers[x.number] = flat
-        return self.shaped(flat, x.shape)
+        return self.shaped(flat, x)
 
     def into(self, x: Traced, home: str) -> None:
         """The statement that writes the result of a call into ``home``."""
@@ -255,6 +297,8 @@ class BufferedWriter(Writer):
                 return
             text = f"{self.called(step.call)}({given}, out={home})"
             yield from _small_buffer(text) if _broadcasts(x) and _long(x) else [text]
+        elif step.call == "getitem":
+            yield self.taken(x, home)
         elif step.call is np.where:
             if args[2] != home:
                 yield f"np.copyto({home}, {args[2]})"
@@ -289,7 +333,7 @@ class BufferedWriter(Writer):
         """The matrices of ``x`` in another shape, one after another; made once of a buffer."""
         text = f"{self.operand(x).within(ATOM)}.reshape{shape}"
         mine = self.roots[x.number].number in self.buffers or self._is_place(x)
-        return self.hoisted(f"list({text})") if mine and _in_order(x) else text
+        return self.hoisted(f"list({text})") if mine and self.in_order(x) else text
 
     def _letters(self, x: Traced) -> str:
         """A product that broadcasts, for ``np.einsum``: axes of size 1 have no letter."""
@@ -314,6 +358,27 @@ class BufferedWriter(Writer):
     def _flat_product(self, x: Traced) -> bool:
         """Whether ``np.dot`` does it: no stacks, and a result without gaps."""
         return max(np.ndim(arg) for arg in x.step.args) <= 2 and x.number not in self.places
+
+    def taken(self, x: Traced, home: str) -> str:
+        """Entries at the positions of a table, which are known to be in range."""
+        axis, table = _table(x) or (0, np.zeros(0, np.intp))
+        source = x.step.args[0]
+        text, places = self.operand(source), self.constant(self._positive(table, source.shape[axis]))
+        if axis == 0 and self.long_inside(x):
+            order = ", ".join(map(str, (*range(1, source.ndim), 0)))
+            view = f"{text.within(ATOM)}.transpose({order})"
+            mine = self.roots[source.number].number in self.buffers
+            inner = ", ".join(map(str, (*x.shape[1:], x.shape[0])))
+            raw = self.hoisted(f"{self.buffers[x.number]}.reshape({inner})")
+            text, axis, home = Text(self.hoisted(view) if mine else view, ATOM), x.ndim - 1, raw
+        return f'np.take({text.text}, {places.text}, {axis}, {home}, "clip")'
+
+    def _positive(self, table: Any, size: int) -> Any:
+        """The table with positions counted from the front; one array for each table."""
+        key = (id(table), size)
+        if key not in self._tables:
+            self._tables[key] = np.where(table < 0, table + size, table).astype(np.intp)
+        return self._tables[key]
 
     def added(self, step: Step, home: str) -> str:
         """A product that BLAS adds to what stands in ``home`` (its transpose is in Fortran order)."""
@@ -388,13 +453,18 @@ class BufferedWriter(Writer):
         self.returns(shown)
 
 
-def _sees(x: Traced) -> bool:
-    """Whether ``x`` is a view of an array's memory: a Python number has none, and what is not in
-    order is copied by a reshape.
-    """
-    if not x.step.view or is_number(x) or is_number(x.step.args[0]):
-        return False
-    return x.step.call is not np.reshape or _same_axes(x) or _in_order(x.step.args[0])
+def _table(x: Traced) -> tuple[int, Any] | None:
+    """The axis and the table of ``x`` where it picks whole slices by one table that is known."""
+    if x.step.call != "getitem" or x.step.view or len(x.step.args) != 2:
+        return None
+    table, plan = x.step.args[1], x.step.params["key"]
+    if isinstance(table, Traced) or table.dtype.kind != "i" or table.ndim != 1:
+        return None
+    axis = next(k for k, item in enumerate(plan) if isinstance(item, tuple))
+    others = [item for k, item in enumerate(plan) if k != axis]
+    if any(not isinstance(item, slice) or item != slice(None) for item in others):
+        return None
+    return axis, table
 
 
 def _same_axes(x: Traced) -> bool:
@@ -417,15 +487,6 @@ def _axis(params: Any) -> str:
 def _slice(item: Any) -> str:
     parts = (item.start, item.stop, item.step)
     return ":".join("" if n is None else str(n) for n in parts)
-
-
-def _in_order(x: Traced) -> bool:
-    """Whether ``x`` shows all of its memory in C order."""
-    while x.step.view:
-        if x.step.call is not np.reshape:
-            return False
-        x = x.step.args[0]
-    return True
 
 
 def _broadcasts(x: Traced) -> bool:

@@ -98,12 +98,37 @@ def filled(jacobian: Jacobian) -> tuple[Fill, list[Any]]:
         else:
             moving.append((values, slots.reshape(_sizes(part))))
         start = stop
-    values, targets, rest = _targets(moving, base)
+    values, targets, rest = _targets(_added(moving), base)
     return Fill(pattern.model, size, rest, targets), values
 
 
 def _sizes(part: Term) -> tuple[int, ...]:
     return tuple(part.sizes[label] for label in part.labels)
+
+
+def _added(moving: list[tuple[Any, Table]]) -> list[tuple[Any, Table]]:
+    """Arrays that go to the same places, added before they go there."""
+    found: list[tuple[Any, Table]] = []
+    for value, slots in (_sorted_axes(*one) for one in moving):
+        for k, (other, places) in enumerate(found):
+            if places.shape == slots.shape and np.array_equal(places, slots):
+                found[k] = (other + value, places)
+                break
+        else:
+            found.append((value, slots))
+    return found
+
+
+def _sorted_axes(value: Any, slots: Table) -> tuple[Any, Table]:
+    """Both with the axes in the order of the places, the last one changing fastest."""
+    kept = [axis for axis, n in enumerate(slots.shape) if n > 1]
+
+    def step(axis: int) -> int:
+        line = slots[(0,) * axis + (slice(None, 2),) + (0,) * (slots.ndim - axis - 1)]
+        return int(line[0] - line[1])
+
+    order = [axis for axis in range(slots.ndim) if axis not in kept] + sorted(kept, key=step)
+    return value.transpose(order), slots.transpose(order)
 
 
 def _targets(

@@ -132,6 +132,12 @@ def _pair(
     rows = tuple(label for label in left.labels if label not in shared)
     cols = tuple(label for label in right.labels if label not in shared)
     guard(math.prod(sizes[label] for label in (*batch, *rows, *cols)) * 8, limit)
+    labels = (*batch, *rows, *cols)
+    inner = math.prod(sizes[label] for label in (*rows, *cols, *summed))
+    if batch and inner <= TINY and traced(left.array, right.array):
+        found = tuple(k for k in keep if k in labels)
+        found += tuple(k for k in labels if k not in found)
+        return Factor(_by_letters(left, right, found), found)
     shape = [math.prod(sizes[label] for label in part) for part in (batch, rows, cols, summed)]
     a = expand(left, (*batch, *rows, *summed), sizes)
     b = expand(right, (*batch, *summed, *cols), sizes)
@@ -139,8 +145,20 @@ def _pair(
         a, b = a.reshape(shape[0], shape[1], shape[3]), b.reshape(shape[0], shape[3], shape[2])
     else:
         a, b = a.reshape(shape[1], shape[3]), b.reshape(shape[3], shape[2])
-    labels = (*batch, *rows, *cols)
     return Factor(_matmul(a, b).reshape(tuple(sizes[label] for label in labels)), labels)
+
+
+TINY = 256
+"""Flat code sums products of so few numbers by einsum: matrices so small are not for BLAS."""
+
+
+def _by_letters(left: Factor, right: Factor, labels: tuple[Label, ...]) -> Array:
+    """The products summed over what is not in ``labels``."""
+    number = {label: k for k, label in enumerate(dict.fromkeys(left.labels + right.labels))}
+    operands: list[object] = []
+    for operand in (left, right):
+        operands += [operand.array, [number[label] for label in operand.labels]]
+    return as_array(np.einsum(*operands, [number[label] for label in labels]))  # type: ignore[call-overload]  # the form with lists
 
 
 def _align(operand: Factor, order: tuple[Label, ...]) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import string
 from typing import Any, NamedTuple
 
@@ -27,7 +28,14 @@ def _matmul(a: Any, b: Any) -> Traced:
         return _dot_product(a, b)
     stack = np.broadcast_shapes(left[:-2], right[:-2])
     shape = stack + left[-2:-1] + (right[-1:] if len(right) > 1 else ())
+    inner = math.prod(left[-2:]) * (right[-1] if len(right) > 1 else 1)
+    if len(left) > 1 < len(right) and math.prod(stack) > 1 and inner <= TINY:
+        return _recorded(np.einsum, ("...ij,...jk->...ik", a, b), shape)
     return _recorded(np.matmul, (a, b), shape)
+
+
+TINY = 256
+"""Stacks of products of so few numbers are summed by einsum."""
 
 
 def _dot_product(a: Any, b: Any) -> Any:
@@ -80,8 +88,9 @@ def _kron(a: Any, b: Any) -> Traced:
 
 def _recorded(call: Any, args: tuple[Any, ...], shape: Shape) -> Traced:
     """A product whose type is that of its factors."""
-    args = tuple(map(as_array, args))
-    return tape_of(args).record(call, args, {}, shape, np.result_type(*map(type_of, args)))
+    args = tuple(arg if isinstance(arg, str) else as_array(arg) for arg in args)
+    dtype = np.result_type(*(type_of(arg) for arg in args if not isinstance(arg, str)))
+    return tape_of(args).record(call, args, {}, shape, dtype)
 
 
 # --- sums of products ---------------------------------------------------------------------
