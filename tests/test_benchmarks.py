@@ -71,6 +71,15 @@ def test_peers_are_right_where_they_are_installed(problem: Problem, contender: C
         sys.setrecursionlimit(limit)
 
 
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_code_by_hand_for_several_threads_is_right(
+    threads: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", threads)  # read when it is made; no library reads it now
+    for problem in SMALL:
+        right(problem, problem.contenders[0])
+
+
 def test_each_problem_is_found_by_its_name_and_size() -> None:
     names = Counter((problem.name, problem.size) for problem in problems())
     assert set(names.values()) == {1}

@@ -62,7 +62,8 @@ def plain(W: Any, b: Any, x: Any, y: Any) -> list[Any]:
 def hand_one(W: Any, b: Any, x: Any, y: Any) -> Any:
     """One example: ``2λW`` is written once, and the outer product added to it."""
     s, p, g, G = np.empty_like(b), np.empty_like(b), np.empty_like(b), np.empty_like(W)
-    outer, within = np.empty_like(W), by.one_thread()
+    within = by.one_thread()
+    outer = None if within else np.empty_like(W)
     largest, total, dot = np.maximum.reduce, np.add.reduce, np.dot
 
     def call() -> Any:
@@ -86,9 +87,10 @@ def hand_one(W: Any, b: Any, x: Any, y: Any) -> Any:
 
 def hand_batch(W: Any, b: Any, x: Any, y: Any) -> Any:
     """A batch: two matrix products, the penalty added in place."""
-    P, G, penalty = np.empty_like(y), np.empty_like(W), np.empty_like(W)
+    P, G = np.empty_like(y), np.empty_like(W)
     D, row, g = np.empty_like(y), np.empty(y.shape[1]), np.empty_like(b)
     column, N, within = b[:, None], y.shape[1], by.one_thread()
+    penalty = None if within else np.empty_like(W)
     total = np.add.reduce
 
     def call() -> Any:

@@ -87,12 +87,13 @@ class Network:
         self.positive = [np.empty((self.N, len(b)), bool) for b in self.b]
         self.G = [np.empty_like(W) for W in self.W]
         self.g = [np.empty_like(b) for b in self.b]
-        self.spare = [np.empty_like(W) for W in self.W]
         self.row, self.product = np.empty((self.N, 1)), np.empty_like(self.Y)
         self.inward = [self.X, *self.A[:-1]]
-        self.penalised = self.numpy_alone
         if by.one_thread():
             self.penalised = self.in_blocks if self.N == 1 else self.on_top
+        else:
+            self.penalised = self.numpy_alone
+            self.spare = [np.empty_like(W) for W in self.W]
 
     def __call__(self) -> list[Any]:
         J = self.forward()
