@@ -58,6 +58,7 @@ class BufferedWriter(Writer):
         self.places = self._placed()
         self._hoisted: dict[str, str] = {}
         self._data: dict[int, str] = {}
+        self._turned: dict[int, str] = {}
         self._tables: dict[tuple[int, int], Any] = {}
 
     # --- who reads what ---------------------------------------------------------------------
@@ -260,8 +261,7 @@ class BufferedWriter(Writer):
         """Where a call writes its result."""
         place = self.places.get(x.number)
         if place is not None:
-            matrix, places = place
-            return self.hoisted(self.view(self.data(matrix), places))
+            return self.place(*place)
         flat = self.over(x)
         if flat is None:
             return self.buffer(x)
@@ -415,10 +415,23 @@ class BufferedWriter(Writer):
         name = self._data.get(matrix.number)
         if name is None:
             name = self._data[matrix.number] = self.names.numbered("data")
-            base = "None" if fill.base is None else self.constant(fill.base).text
-            made = f"np.empty({fill.size})" if fill.base is None else f"{base}.copy()"
+            made = f"np.empty({fill.size})"
+            if fill.base is not None:
+                made = f"{self.constant(fill.base).text}.copy()"
             self.program.setup.append(f"{name} = {made}")
+            rows = fill.rows
+            if rows is not None and rows >= max(LEAST, MANY * (fill.size // rows)):
+                self._turned[matrix.number] = f"{name}_turned"
+                self.program.setup.append(f"{name}_turned = np.empty({fill.size})")
         return name
+
+    def place(self, matrix: Traced, places: Strided) -> str:
+        """A name for places in a matrix's data, or where that is filled column by column."""
+        data = self.data(matrix)
+        turned = self._turned.get(matrix.number)
+        if turned is None:
+            return self.hoisted(self.view(data, places))
+        return self.hoisted(self.view(turned, matrix.step.call.turned(places)))
 
     def fill(self, x: Traced, fill: Fill) -> None:
         """What was not computed in its place is copied there."""
@@ -426,6 +439,12 @@ class BufferedWriter(Writer):
         for value, target in zip(x.step.args, fill.targets, strict=True):
             if self.roots[value.number].number not in self.places or target.adds:
                 self.put(x, data, value, target)
+        turned = self._turned.get(x.number)
+        if turned is not None and fill.rows is not None:
+            width = fill.size // fill.rows
+            rows = self.hoisted(f"{data}.reshape({fill.rows}, {width})")
+            columns = self.hoisted(f"{turned}.reshape({width}, {fill.rows}).T")
+            self.line(f"np.copyto({rows}, {columns})", x)
         self.texts[x.number] = Text(data, ATOM)
 
     def put(self, x: Traced, data: str, value: Traced, target: Target) -> None:
@@ -433,7 +452,7 @@ class BufferedWriter(Writer):
         if isinstance(target.places, np.ndarray):
             super().put(x, data, value, target)
             return
-        view, text = self.hoisted(self.view(data, target.places)), self.texts[value.number].text
+        view, text = self.place(x, target.places), self.texts[value.number].text
         call = f"np.add({view}, {text}, out={view})" if target.adds else f"np.copyto({view}, {text})"
         self.line(call, x)
 

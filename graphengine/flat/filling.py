@@ -60,6 +60,36 @@ class Fill:
     base: NDArray[np.float64] | None
     targets: Sequence[Target]
 
+    @property
+    def rows(self) -> int | None:
+        """How many equal rows of numbers the data is, of which each target has a part of every
+        one; None where it is not.
+        """
+        if self.base is not None or not self.targets:
+            return None
+        counts = set()
+        for target in self.targets:
+            if not isinstance(target.places, Strided):
+                return None
+            axes = [
+                (n, step)
+                for n, step in zip(target.places.shape, target.places.strides, strict=True)
+                if n > 1
+            ]
+            count, step = max(axes, key=lambda axis: axis[1], default=(1, 1))
+            inside = target.places.offset + sum((n - 1) * s for n, s in axes if s != step)
+            if count * step != self.size or inside >= step:
+                return None
+            counts.add(count)
+        return counts.pop() if len(counts) == 1 else None
+
+    def turned(self, places: Strided) -> Strided:
+        """The places where the data is stored column by column."""
+        rows = self.rows or 1
+        width = self.size // rows
+        strides = tuple(1 if s == width else s * rows for s in places.strides)
+        return Strided(places.offset * rows, places.shape, strides)
+
     def __call__(self, *values: Any) -> Any:
         """The data, in the order of CSR: the plain meaning of what flat code does faster."""
         data = np.zeros(self.size) if self.base is None else self.base.copy()
