@@ -79,11 +79,11 @@ def elementwise(ufunc: np.ufunc, *args: Any) -> Any:
 
 
 @handles(np.where)
-def _where(condition: Any, x: Any, y: Any) -> Traced:
+def _where(condition: Any, x: Any, y: Any) -> Any:
     given = tuple(map(operand, (condition, x, y)))
     shape = np.broadcast_shapes(*map(np.shape, given))
     if shape and math.prod(shape) == 1:
-        return np.where(*map(_only_entry, given)).reshape(shape)  # type: ignore[return-value]  # traced
+        return np.where(*map(_only_entry, given)).reshape(shape)
     args = unrepeated(given, shape)
     dtype = np.result_type(*(type_of(arg) for arg in args[1:]))
     if is_number(given[0]):

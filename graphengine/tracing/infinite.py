@@ -98,10 +98,18 @@ def never_negative(x: Any) -> bool:
     return call in _KEEPS_SIGN and never_negative(args[0])
 
 
-_MAY_WARN = frozenset(
-    {"log", "log1p", "sqrt", "power", "reciprocal", "arcsin", "arccos", "tan", "expm1"}
-    | {"sinh", "cosh", "xlogy", "xlog1py"}
+_SILENT = frozenset(
+    {"absolute", "add", "arcsinh", "arctan", "arctan2", "cbrt", "ceil", "copysign", "cos", "floor"}
+    | {"heaviside", "hypot", "matmul", "maximum", "minimum", "multiply", "negative", "positive"}
+    | {"rint", "sign", "signbit", "sin", "square", "subtract", "tanh", "trunc", "vecdot"}
+    | {"equal", "not_equal", "greater", "greater_equal", "less", "less_equal"}
+    | {"isfinite", "isinf", "isnan", "logical_and", "logical_not", "logical_or", "logical_xor"}
+    | {"bitwise_and", "bitwise_or", "bitwise_xor", "invert", "ndtr", "expit", "erf"}
 )
+"""Ufuncs that never warn of moderate numbers."""
+
+_LOGARITHM = 700.0
+"""The exponential of numbers up to this is finite."""
 
 
 def warns(x: Traced) -> bool:
@@ -115,22 +123,25 @@ def warns(x: Traced) -> bool:
         return not _away_from_zero(args[1])
     if call is np.exp:
         return not _bounded(args[0])
-    return call.__name__ in _MAY_WARN
+    return call.__name__ not in _SILENT
 
 
 def _bounded(x: Any) -> bool:
     """Whether it can be seen that no entry is large: the largest was taken off, or a minimum."""
     call, args = x.step.call, x.step.args
     if call is np.minimum:
-        return any(known(arg) for arg in args) or _negated_pair(*args)
-    return call is np.subtract and _is_largest(args[1])
+        bounds = [arg for arg in args if known(arg)]
+        return any(np.all(arg <= _LOGARITHM) for arg in bounds) or _negated_pair(*args)
+    return call is np.subtract and _is_largest(args[1], args[0])
 
 
 def _negated_pair(a: Any, b: Any) -> bool:
-    return any(one.step.call is np.negative and one.step.args[0] is other for one, other in ((a, b), (b, a)))
+    pairs = (a, b), (b, a)
+    return any(traced(x) and x.step.call is np.negative and x.step.args[0] is y for x, y in pairs)
 
 
-def _is_largest(x: Any) -> bool:
+def _is_largest(x: Any, of: Any) -> bool:
+    """Whether ``x`` is the largest entry of each row of ``of``, or of all."""
     while isinstance(x, Traced) and x.step.call in {np.where, *_MOVED}:
         x = x.step.args[1 if x.step.call is np.where else 0]
-    return isinstance(x, Traced) and x.step.call is np.max
+    return isinstance(x, Traced) and x.step.call is np.max and x.step.args[0] is of

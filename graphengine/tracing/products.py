@@ -16,7 +16,7 @@ from graphengine.tracing.views import reshaped
 
 
 @handles((np.matmul, "__call__"))
-def _matmul(a: Any, b: Any) -> Traced:
+def _matmul(a: Any, b: Any) -> Any:
     left, right = np.shape(a), np.shape(b)
     if left[-1] != right[-2:][0]:
         raise ValueError(f"shapes {left} and {right}")
@@ -53,19 +53,19 @@ def _dot_product(a: Any, b: Any) -> Any:
 def _multiple(x: Any) -> tuple[Any, Any]:
     """A number and what it multiplies to make ``x``; (1, None) where there is none."""
     if not isinstance(x, Traced):
-        return 1.0, None
+        return 1, None
     call, args = x.step.call, x.step.args
     if call is np.negative:
-        return -1.0, args[0]
+        return -1, args[0]
     if call is np.multiply:
         for number, rest in (args, args[::-1]):
             if np.shape(number) == () and np.shape(rest) == x.shape:
                 return number, rest
-    return 1.0, None
+    return 1, None
 
 
 @handles(np.dot)
-def _dot(a: Any, b: Any) -> Traced:
+def _dot(a: Any, b: Any) -> Any:
     """Of vectors and matrices, as the matrix product has it."""
     if not {np.ndim(a), np.ndim(b)} <= {1, 2}:
         raise Untraceable("dot of numbers or of stacks")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from graphengine.tracing import Tape, Traced, guarded
+from graphengine.tracing import Tape, Traced, guarded, warns
 
 from .interpreter import Array, inputs_of, numbers
 
@@ -140,3 +140,59 @@ def test_zero_times_anything_is_zero(left: Any, right: Any, want: Array) -> None
     for found, given in zip(guardeds, (first, second), strict=True):
         assert_array_equal(numbers(found, given), want)
         assert numbers(found, given).dtype == float
+
+
+# --- warnings -----------------------------------------------------------------------------
+
+MAY_WARN: dict[str, Slope] = {
+    "1 / x": lambda x: 1 / x,
+    "log": np.log,
+    "log2": np.log2,
+    "sqrt": np.sqrt,
+    "a power": lambda x: x**0.5,
+    "exp": np.exp,
+    "exp of what is bounded from above by much": lambda x: np.exp(np.minimum(x, 1e4)),
+    "exp less the largest of others": lambda x: np.exp(x - np.max(2 * x, axis=1, keepdims=True)),
+    "exp less the least": lambda x: np.exp(x - np.min(x, axis=1, keepdims=True)),
+    "remainder": lambda x: x % x,
+    "cosh": np.cosh,
+    "guarded": lambda x: product(x, 1 / x),
+}
+
+NEVER_WARN: dict[str, Slope] = {
+    "sums and products": lambda x: (x + 1) * x - x @ x.T @ x,
+    "comparisons": lambda x: np.where((x > 0) & ~np.isnan(x), x, -x),
+    "tanh": lambda x: np.tanh(x) * np.sin(x),
+    "softmax": lambda x: np.exp(x - np.max(x, axis=1, keepdims=True)),
+    "softmax, guarded": lambda x: np.exp(x - np.where(x.max() > 0, x.max(), 0.0)),
+    "exp of a minimum": lambda x: np.exp(np.minimum(x, 0.0)),
+    "exp of −|x|": lambda x: np.exp(np.minimum(x, -x)),
+    "a quotient": lambda x: x / (1.0 + np.square(x)),
+    "a reduction": lambda x: x.sum(axis=0).reshape(3),
+}
+
+
+def may_warn(function: Slope) -> bool:
+    tape = Tape()
+    function(tape.input("x", (2, 3)))
+    return any(warns(x) for x in tape.results if x.step.call is not None)
+
+
+@pytest.mark.parametrize("name", MAY_WARN)
+def test_what_may_warn(name: str) -> None:
+    assert may_warn(MAY_WARN[name])
+
+
+@pytest.mark.parametrize("name", NEVER_WARN)
+def test_what_never_warns(name: str) -> None:
+    """Nor does NumPy, of numbers of any sign, zeros among them: warnings are errors in tests."""
+    assert not may_warn(NEVER_WARN[name])
+    for x in ([[0.0, -0.0, 1.0], [-1.0, 700.0, -2.0]], [[1e5, -1e5, 0.0], [2e3, 2e3, 2e3]]):
+        assert np.all(np.isfinite(NEVER_WARN[name](np.array(x))))
+
+
+def test_numbers_of_python_never_warn() -> None:
+    tape = Tape()
+    x = tape.input("x", ())
+    assert not warns(1 / x)
+    assert not warns(np.log(x))

@@ -64,6 +64,24 @@ def test_products_of_truths_and_whole_numbers() -> None:
     beside(lambda a, b: np.kron(a > 0, b > 0), random(2, 3), random(3, 2))
 
 
+def test_numbers_in_front_of_a_product_of_vectors() -> None:
+    beside(lambda a, b: (2.0 * a) @ (b * -3.0), random(3), random(3))
+    beside(lambda a, b: -a @ -b, random(3), random(3))
+    beside(lambda a, b: a.sum() * a @ b, random(3), random(3))
+    beside(lambda a, b: -(9 * a).astype(int) @ (2 * (9 * b).astype(int)), random(3), random(3))
+    x = Tape().input("x", (3,))
+    y = x.tape.input("y", (3,))
+    assert x @ y is y @ x
+    assert (2.0 * x) @ y is 2.0 * (x @ y)
+
+
+@pytest.mark.parametrize("stack", [(3,), (1,), (2, 2)])
+def test_stacks_of_small_products(stack: tuple[int, ...]) -> None:
+    beside(np.matmul, random(*stack, 2, 3), random(*stack, 3, 4))
+    beside(np.matmul, random(*stack, 2, 3), random(3, 4))
+    beside(lambda a, b: (a > 0) @ (b > 0), random(*stack, 2, 3), random(*stack, 3, 2))
+
+
 def test_outer_and_kronecker_products() -> None:
     for a, b in (((3,), (2,)), ((1,), (4,)), ((0,), (2,)), ((2, 2), (3,)), ((), (3,))):
         beside(np.outer, random(*a), random(*b))
