@@ -73,3 +73,11 @@ def test_random_graphs(scene: Scene) -> None:
         for program in (jf, jf, alone(jf.source)):
             for start, matrix in zip(starts, program(*given_values), strict=True):
                 same_matrix(matrix, run.jacobian(top, start))
+
+
+@pytest.mark.xfail(strict=True, reason="the smallest of no numbers is asked for")
+def test_with_respect_to_nothing() -> None:
+    g = Graph("nothing")
+    x = g.input("x", (2,))
+    g.node("z", x * x)
+    assert g.compile_jacobian("z", [])() == ()
