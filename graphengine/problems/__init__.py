@@ -4,11 +4,12 @@
 and for ``scipy.integrate.solve_ivp``, and Gauss-Newton matrices; :class:`Objective` has ``fun`` and
 ``jac`` for ``scipy.optimize.minimize``.
 
-Solvers keep what they are given, and change it.  ``least_squares`` holds the residual of the best
-point while it tries others, and with a robust ``loss`` scales residual and Jacobian in place;
-``minimize`` takes differences of gradients, ``trust-constr`` of Jacobians; ``solve_ivp`` compares
-two right-hand sides for its first step.  Every array that is handed out here is therefore new; only
-the positions of a sparse matrix are shared, and read-only.
+Solvers keep what they are given, and change it: ``CG``, ``BFGS``, ``Newton-CG`` and most
+trust-region methods take differences of gradients, ``Radau``, ``BDF`` and ``RK45`` compare
+right-hand sides, ``least_squares`` with a robust ``loss`` scales residual and Jacobian in place.
+With results in buffers that the next call fills they fail, or take many times the evaluations.
+Every array that is handed out here is therefore new; only the positions of a sparse matrix are
+shared, and read-only.
 """
 
 from __future__ import annotations

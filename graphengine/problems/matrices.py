@@ -39,10 +39,10 @@ class SideBySide:
     def __call__(self, parts: Sequence[sp.csr_array]) -> sp.csr_array:
         """The one matrix, with the numbers of ``parts``."""
         data = np.empty(len(self._model.indices))
-        rows = data.reshape(self._model.shape[0], -1) if data.size else data
+        rows = self._model.shape[0]
         for part, places in zip(parts, self._places, strict=True):
             if isinstance(places, slice):
-                rows[:, places] = part.data.reshape(len(rows), -1)
+                data.reshape(rows, -1)[:, places] = part.data.reshape(rows, -1)
             else:
                 data[places] = part.data
         return _with(self._model, data)
@@ -147,9 +147,10 @@ class Normal:
         """The product for the numbers of ``matrix``."""
         numbers = np.empty(len(self._slots)) if self._numbers is None else self._numbers
         start = 0
-        for one in self._blocks:
-            one.square(matrix.data, numbers[start : start + one.pairs])
-            start += one.pairs
+        with np.errstate(over="ignore", invalid="ignore"):  # infinities show in the result
+            for one in self._blocks:
+                one.square(matrix.data, numbers[start : start + one.pairs])
+                start += one.pairs
         half = np.bincount(self._slots, numbers, minlength=self._size)
         return _with(self._model, half.take(self._halves))
 

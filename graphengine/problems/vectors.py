@@ -106,10 +106,13 @@ class FlatProblem:
 
     def arguments(self, function: Compiled, x: Array, t: float | None) -> list[Any]:
         """What a compiled function takes, in its order: parts of ``x``, and the time."""
-        return [
-            self._part(x, name) if name in self._parts else _now(name, t)
-            for name in function.inputs
-        ]
+        return [self._argument(x, name, t) for name in function.inputs]
+
+    def _argument(self, x: Array, name: str, t: float | None) -> Any:
+        if name not in self._parts:
+            return _now(name, t)
+        part = self._part(x, name)
+        return part if part.shape else part.item()  # numbers as Python's own, which are faster
 
     def _part(self, x: Array, name: str) -> Array:
         return x[self._parts[name]].reshape(self._shapes[name])
