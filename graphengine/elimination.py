@@ -24,6 +24,7 @@ __all__ = [
     "Order",
     "Product",
     "between",
+    "cheapest",
     "eliminated",
     "good_order",
     "multiplications",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from graphengine.elimination import (
     LONG,
@@ -12,6 +12,7 @@ from graphengine.elimination import (
     Order,
     Product,
     between,
+    cheapest,
     eliminated,
     good_order,
     sizes_of,
@@ -124,12 +125,14 @@ def _accumulated(
     nodes = between(top, sources)
     inner = [node for node in nodes if node is not top]
     edges = run.edges(nodes, {*sources, *nodes})
-    orders = {"forward": inner, "reverse": inner[::-1], "auto": good_order(edges, inner)}
+    orders: dict[str, Any] = {"forward": inner, "reverse": inner[::-1]}
     try:
         if len(inner) > LONG:
+            orders["auto"] = good_order(edges, inner)
             found = eliminated(edges, orders[order], DEFAULT_LIMIT)
             counts = {name: _count(edges, one) for name, one in orders.items()}
         else:
+            orders["auto"] = cheapest(inner)
             tried = {name: eliminated(edges, one, DEFAULT_LIMIT) for name, one in orders.items()}
             counts = {name: one.multiplications for name, one in tried.items()}
             found = tried[min(counts, key=counts.__getitem__) if order == "auto" else order]

@@ -12,7 +12,7 @@ from typing import NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from graphengine.jacobian.contraction import contract, guard, times
+from graphengine.jacobian.contraction import align, contract, guard, times
 from graphengine.jacobian.products import as_key
 from graphengine.jacobian.terms import (
     Array,
@@ -29,7 +29,7 @@ from graphengine.jacobian.terms import (
     index,
     structure,
 )
-from graphengine.tracing import as_array
+from graphengine.tracing import as_array, traced
 
 
 def compose(left: Term, right: Term, limit: int) -> tuple[Term, ...] | None:
@@ -216,6 +216,7 @@ class _Unification:
 
     def result(self, limit: int) -> Term:
         """What the two terms have become.  Only now are the factors' entries looked up."""
+        self._straighten()
         factors = tuple(_looked_up(operand, self.sizes, limit) for operand in self.operands)
         used = {*self.out.labels, *self.into.labels}.union(*(factor.labels for factor in factors))
         loose = math.prod(
@@ -228,6 +229,21 @@ class _Unification:
             factors,
             self.coef * loose,
         )
+
+    def _straighten(self) -> None:
+        """Count a label that runs through all of one axis, in another order, by that axis."""
+        indexes = self.out.axes + self.into.axes
+        sizes = self.out.view + self.into.view
+        for index_, size in zip(indexes, sizes, strict=True):
+            label, at = index_
+            if at is None or isinstance(at, range) or traced(at) or len(at) != size:
+                continue
+            if [other.label for other in indexes].count(label) != 1:
+                continue
+            back = np.full(size, -1, dtype=np.intp)
+            back[at] = np.arange(size)
+            if back.min() >= 0:  # at[back] counts up: each position is met once
+                self._restrict(label, back, next(self.numbers))
 
     def _now(self, index: Index) -> Index:
         while index.label in self.became:
@@ -322,6 +338,7 @@ def _summed(part: Term, limit: int) -> Term:
         # In the order of the matrix, so that the numbers need not be moved at the end.
         keep = tuple(sorted(found, key=lambda k: free.get(k, len(free))))
         guard(math.prod(part.sizes[k] for k in keep) * 8, limit)
+        group, rest = _absorbed(group, rest, math.prod(part.sizes[k] for k in keep))
         factors = [*rest, Factor(contract(group, keep, part.sizes, limit), keep)]
     merged: dict[frozenset[Label], Factor] = {}
     for factor in factors:
@@ -336,6 +353,29 @@ def _summed(part: Term, limit: int) -> Term:
             merged[key] = Factor(array, other.labels, _product_text(other, factor))
     sizes = {label: part.sizes[label] for label in part.labels}
     return Term(part.out, part.into, sizes, tuple(merged.values()), part.coef)
+
+
+def _absorbed(
+    group: list[Factor], rest: list[Factor], size: int
+) -> tuple[list[Factor], list[Factor]]:
+    """``rest`` without factors that can be multiplied into one of ``group`` which is smaller than
+    their product: ``diag(d) (A B)`` is ``(diag(d) A) B``.
+    """
+    left = []
+    for factor in rest:
+        fits = [
+            k
+            for k, one in enumerate(group)
+            if one.array.size < size and factor.labels and set(factor.labels) <= set(one.labels)
+        ]
+        if not fits:
+            left.append(factor)
+            continue
+        k = min(fits, key=lambda place: group[place].array.size)
+        with np.errstate(invalid="ignore", over="ignore"):
+            array = times(group[k].array, align(factor, group[k].labels))
+        group = [*group[:k], Factor(array, group[k].labels), *group[k + 1 :]]
+    return group, left
 
 
 def _product_text(left: Factor, right: Factor) -> str:

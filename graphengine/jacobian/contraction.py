@@ -122,12 +122,12 @@ def _pair(
         order += tuple(
             label for label in dict.fromkeys(left.labels + right.labels) if label not in order
         )
-        return Factor(times(_align(left, order), _align(right, order)), order)
+        return Factor(times(align(left, order), align(right, order)), order)
     shared = [label for label in left.labels if label in right.labels]
     summed = tuple(label for label in shared if label not in needed)
     batch = tuple(label for label in shared if label in needed)
     if batch and len(shared) == len(left.labels) == len(right.labels):  # dot products
-        product = Factor(times(left.array, _align(right, left.labels)), left.labels)
+        product = Factor(times(left.array, align(right, left.labels)), left.labels)
         return _sum_out(product, needed)
     rows = tuple(label for label in left.labels if label not in shared)
     cols = tuple(label for label in right.labels if label not in shared)
@@ -161,7 +161,7 @@ def _by_letters(left: Factor, right: Factor, labels: tuple[Label, ...]) -> Array
     return as_array(np.einsum(*operands, [number[label] for label in labels]))  # type: ignore[call-overload]  # the form with lists
 
 
-def _align(operand: Factor, order: tuple[Label, ...]) -> Array:
+def align(operand: Factor, order: tuple[Label, ...]) -> Array:
     """``operand`` with axes in ``order``, of size 1 where it has no such label (a view)."""
     if operand.labels == order:
         return operand.array
