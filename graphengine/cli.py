@@ -1,4 +1,4 @@
-"""The command line: run, check, grade, ops, schema.
+"""The command line: run, check, grade, flat, ops, schema.
 
 Only click is imported here; the engine is imported inside the commands, so that ``--help``,
 ``--version`` and completion answer at once.
@@ -77,7 +77,7 @@ def run(
     from graphengine import board  # noqa: PLC0415 (heavy)
 
     loaded = _load(spec)
-    names = [name.strip() for name in wrt.split(",") if name.strip()] or None
+    names = _names(wrt) or None
     point, origin = _point(loaded, values, seed)
     nodes = board.node_rows(point, names, every=every)
     edges = board.edge_rows(point, layout, every=every)
@@ -188,6 +188,56 @@ def grade(
 
 
 @main.command()
+@click.argument("spec", type=FILE)
+@click.option("-o", "--out", type=FILE, help="Write to this file.  [default: standard output]")
+@click.option("--force", is_flag=True, help="Replace the file where it is there.")
+@click.option("--wrt", multiple=True, help="Names of nodes, separated by commas: their gradients.")
+@click.option(
+    "--jacobian",
+    nargs=2,
+    metavar="OF WRT",
+    help="The sparse Jacobian of OF (WRT: names, by commas).",
+)
+@click.option("--reuse", is_flag=True, help="Results in buffers that the next call fills again.")
+@_reads_files
+def flat(
+    spec: Path,
+    out: Path | None,
+    wrt: tuple[str, ...],
+    jacobian: tuple[str, str] | None,
+    *,
+    force: bool,
+    reuse: bool,
+) -> int:
+    """Write SPEC as flat code: a Python function that needs NumPy and SciPy alone.
+
+    It returns the result and, where that is one number, its gradients with respect to all
+    parameters.
+    """
+    from graphengine.formats.output import write_whole  # noqa: PLC0415 (for this command alone)
+
+    if jacobian and wrt:
+        raise click.UsageError("--jacobian OF WRT takes the place of --wrt")
+    graph = _load(spec).graph
+    if out is not None and out.exists() and (not force or out.samefile(spec)):
+        what = "is the spec itself" if out.samefile(spec) else "is there; --force replaces it"
+        raise click.BadParameter(f"{out} {what}", param_hint="-o")
+    if jacobian:
+        names = _names(jacobian[1]) or [""]
+        inner = names if len(names) > 1 else names[0]
+        source = graph.compile_jacobian(jacobian[0], inner, reuse=reuse).source
+    else:
+        parameters = [node.name for node in graph.starts if node.role == "parameter"]
+        default = parameters if graph.result_node.size == 1 else []
+        source = graph.compile(wrt=_names(*wrt) or default, reuse=reuse).source
+    if out is None:
+        click.echo(str(source), nl=False)
+    else:
+        write_whole(out, str(source))
+    return 0
+
+
+@main.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @_reads_files
 def ops(*, as_json: bool) -> int:
@@ -222,6 +272,11 @@ def _load(path: Path) -> Spec:
     from graphengine.spec import load  # noqa: PLC0415 (heavy)
 
     return load(path)
+
+
+def _names(*given: str) -> list[str]:
+    """Names that stand in one text, separated by commas, or in several."""
+    return [name.strip() for text in given for name in text.split(",") if name.strip()]
 
 
 def _for_programs(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import keyword
 import re
 import subprocess
 import sys
@@ -13,7 +15,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+from graphengine.check.points import sample
 from graphengine.cli import main
+from graphengine.spec import load
 
 ROOT = Path(__file__).parent.parent
 SOFTMAX = str(ROOT / "specs" / "softmax_regression.yaml")
@@ -175,6 +179,145 @@ class TestRun:
         result = call("run", path, "--values", values, "--json")
         node = next(n for n in json.loads(result.stdout)["nodes"] if n["name"] == "h")
         assert node["value"] == ["-inf"] * 3
+
+
+class TestFlat:
+    """The text runs by itself, in a process that knows nothing of this package."""
+
+    RUNS = """
+import sys
+import numpy as np
+sys.modules["graphengine"] = None
+sys.path.insert(0, ".")
+import flat
+function = getattr(flat, sys.argv[1])
+values = np.load("values.npz")
+found = function(**{name: values[name] for name in function.__code__.co_varnames if name in values})
+found = found if isinstance(found, tuple) else (found,)
+np.savez("found.npz", *(one.toarray() if hasattr(one, "toarray") else one for one in found))
+"""
+
+    def run(self, folder: Path, function: str, values: dict[str, object]) -> list[np.ndarray]:
+        np.savez(folder / "values.npz", **values)
+        command = [sys.executable, "-I", "-W", "error", "-c", self.RUNS, function]
+        done = subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        found = np.load(folder / "found.npz")
+        return [found[name] for name in found]
+
+    @pytest.mark.parametrize("reuse", [False, True])
+    @pytest.mark.parametrize("name", ["softmax_regression", "iris", "gates_sigmoid_chain"])
+    def test_the_result_and_the_gradients_of_all_parameters(
+        self, name: str, reuse: bool, tmp_path: Path
+    ) -> None:
+        path = ROOT / "specs" / f"{name}.yaml"
+        result = call("flat", path, "-o", tmp_path / "flat.py", *["--reuse"] * reuse)
+        assert (result.exit_code, result.output) == (0, "")
+        spec = load(path)
+        graph, values = spec.graph, sample(spec.graph, seed=3)
+        function = re.findall(r"^def ([a-z]\w*)\(", (tmp_path / "flat.py").read_text("utf-8"), re.M)
+        got = self.run(tmp_path, function[-1], values)
+        run = graph.run(values)
+        parameters = [node for node in graph.starts if node.role == "parameter"]
+        want = [run.value(graph.result_node), *map(run.gradient, parameters)]
+        assert len(got) == len(want) > 1
+        for one, other in zip(got, want, strict=True):
+            assert one == pytest.approx(other, rel=1e-12)
+
+    def test_wrt(self, net: Path) -> None:
+        text = call("flat", net, "--wrt", "x,h", "--wrt", "W").stdout
+        assert "return (J, grad_x, grad_h, grad_W)" in text
+
+    @pytest.mark.parametrize("wrt", ["W", "W,x"])
+    def test_jacobian(self, wrt: str, net: Path) -> None:
+        values = {"x": [1.0, 2.0], "W": np.arange(6.0).reshape(3, 2) / 10}
+        result = call("flat", net, "-o", net.with_name("flat.py"), "--jacobian", "h", wrt)
+        assert result.exit_code == 0, result.output
+        got = self.run(net.parent, "net", values)
+        run = load(net).graph.run(values)
+        for one, name in zip(got, wrt.split(","), strict=True):
+            assert one == pytest.approx(run.jacobian("h", name).toarray(), rel=1e-12)
+
+    def test_a_result_that_is_no_number_is_returned_alone(self, net: Path) -> None:
+        net.write_text(
+            NET.replace("result: J", "result: h").replace("  J: sum(h**2)\n", ""), "utf-8"
+        )
+        assert "return h\n" in call("flat", net).stdout
+        result = call("flat", net, "--wrt", "W")
+        assert result.exit_code == 2
+        assert result.output.startswith("error: gradient of 'h': expected a node with one entry")
+
+    def test_standard_output_is_the_file(self, net: Path) -> None:
+        out = net.with_name("out.py")
+        call("flat", net, "-o", out)
+        assert call("flat", net).stdout == out.read_text("utf-8")
+
+    def test_a_file_is_replaced_by_force_alone(self, net: Path) -> None:
+        out = net.with_name("mine.py")
+        out.write_text("mine", "utf-8")
+        result = call("flat", net, "-o", out)
+        assert result.exit_code == 2
+        assert "mine.py is there; --force replaces it" in result.output
+        assert out.read_text("utf-8") == "mine"
+        assert call("flat", net, "-o", out, "--force").exit_code == 0
+        assert out.read_text("utf-8").startswith('"""net: flat code."""')
+
+    def test_the_spec_is_never_replaced(self, net: Path) -> None:
+        for force in ([], ["--force"]):
+            result = call("flat", net, "-o", net, *force)
+            assert result.exit_code == 2
+            assert "is the spec itself" in result.output
+        assert net.read_text("utf-8") == NET
+
+    def test_nothing_is_written_where_something_is_wrong(self, net: Path) -> None:
+        for args in (
+            ["--wrt", "w"],
+            ["--jacobian", "h", "w"],
+            ["--jacobian", "h", ","],
+            ["--jacobian", "H", "W"],
+            ["--jacobian", "h", "W", "--wrt", "W"],
+            ["--wrt", "W,W"],
+        ):
+            result = call("flat", net, "-o", net.with_name("out.py"), *args)
+            assert result.exit_code == 2, args
+            assert re.search("(?m)^[Ee]rror: ", result.output), args
+            assert "Traceback" not in result.output
+        result = call("flat", net, "-o", net.parent / "nowhere" / "out.py")
+        assert result.exit_code == 2
+        assert (
+            result.output
+            == f"error: {net.parent / 'nowhere' / 'out.py'}: No such file or directory\n"
+        )
+        assert list(net.parent.iterdir()) == [net]
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            '\'""")\\nraise SystemExit(7)\\n("""\'',
+            '"\\"\\"\\"\\nimport os\\nos.abort()\\n\\"\\"\\""',
+            "'a \\ at the end \\'",
+            '"\\u2028import os"',
+            "'__import__(''os'').abort()'",
+            "'0'",
+            "'def'",
+        ],
+    )
+    def test_text_of_a_spec_reaches_it_as_words_alone(self, name: str, net: Path) -> None:
+        net.write_text(NET.replace("name: net", f"name: {name}\nabout: {name}"), "utf-8")
+        title = load(net).name
+        result = call("flat", net, "-o", net.with_name("flat.py"))
+        assert result.exit_code == 0, result.output
+        tree = ast.parse(net.with_name("flat.py").read_text("utf-8"))
+        *rest, function = tree.body
+        assert isinstance(function, ast.FunctionDef)
+        assert function.name.isidentifier()
+        assert not keyword.iskeyword(function.name)
+        assert [type(one) for one in rest] == [ast.Expr, ast.Import]
+        words = set(re.findall(r"\w+", ast.get_docstring(tree) or ""))
+        assert words == {*re.findall(r"\w+", title), "flat", "code"}
+        values = {"x": [1.0, 2.0], "W": np.ones((3, 2))}
+        value, _ = self.run(net.parent, function.name, values)
+        assert value == pytest.approx(3 * np.tanh(3) ** 2)
 
 
 class TestTables:
