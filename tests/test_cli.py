@@ -296,7 +296,7 @@ np.savez("found.npz", *(one.toarray() if hasattr(one, "toarray") else one for on
             '\'""")\\nraise SystemExit(7)\\n("""\'',
             '"\\"\\"\\"\\nimport os\\nos.abort()\\n\\"\\"\\""',
             "'a \\ at the end \\'",
-            '"\\u2028import os"',
+            "'日本 # ﬁne'",
             "'__import__(''os'').abort()'",
             "'0'",
             "'def'",
