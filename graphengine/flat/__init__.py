@@ -14,15 +14,17 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 import scipy
-from scipy.linalg import blas
+from scipy.linalg import blas, lapack
 from scipy.sparse import csr_array
 
+from graphengine.errors import GraphError, ValuesError
 from graphengine.flat.buffers import BufferedWriter
 from graphengine.flat.filling import Fill
+from graphengine.flat.lowering import simplified
 from graphengine.flat.plans import Plan, plan
 from graphengine.flat.program import Program, Writer
 from graphengine.flat.recording import Recorded, gradients, nodes_of
-from graphengine.flat.source import Source
+from graphengine.flat.source import Source, array
 
 if TYPE_CHECKING:
     from graphengine.elimination import Order
@@ -89,6 +91,8 @@ def compile_jacobian(
     """See :meth:`graphengine.Graph.compile_jacobian`."""
     top = graph[of]
     sources = nodes_of(graph, wrt, "wrt")
+    if not sources:
+        raise GraphError(f"Jacobian of {top.name!r}", expected="one node or more", got="none")
     made, recorded, fills = plan(graph, top, sources, order)
     alone = not isinstance(wrt, (list, tuple))
 
@@ -105,7 +109,8 @@ def compile_jacobian(
 
 
 def _program(recorded: Recorded, name: str, *, reuse: bool) -> Program:
-    return (BufferedWriter if reuse else Writer)(recorded, name).write()
+    program = simplified(recorded, reuse=reuse)
+    return (BufferedWriter if reuse else Writer)(program, name).write()
 
 
 def _matrices(program: Program, fills: Sequence[Fill], *, alone: bool, reuse: bool) -> None:
@@ -145,10 +150,17 @@ def _function(
 ) -> Any:
     """The program as a function; what fails in it is handed to ``otherwise``."""
     names = tuple(recorded.inputs)
-    namespace: dict[str, Any] = {"np": np, "math": math, "scipy": scipy, "blas": blas}
+    namespace: dict[str, Any] = {"np": np, "math": math, "scipy": scipy, "blas": blas, "lapack": lapack}
     namespace |= {**program.constants, **program.functions}
-    namespace["_FAILED"] = FAILED
-    namespace["_otherwise"] = lambda *args: otherwise(_for_run(graph, names, args))
+
+    def instead(*args: Any) -> Any:
+        if program.witness and any(type(arg) is not float for arg in args):
+            numbers = [_as_float(arg) for arg in args]
+            if None not in numbers:
+                return function(*numbers)
+        return otherwise(_for_run(graph, names, args))
+
+    namespace |= {"_FAILED": FAILED, "_otherwise": instead, "_array": array}
     exec("\n".join(program.setup), namespace)  # noqa: S102 (the text is the project's own)
     exec(program.function(guarded=True), namespace)  # noqa: S102 (the same)
     function = namespace[program.name]
@@ -156,9 +168,24 @@ def _function(
     return function
 
 
+def _as_float(given: Any) -> float | None:
+    """A number of another kind as a float; None for what is no number."""
+    whole = isinstance(given, (int, float, np.integer, np.floating))
+    if whole or (isinstance(given, np.ndarray) and given.shape == () and given.dtype.kind in "fiu"):
+        return float(given)
+    return None
+
+
 def _for_run(graph: Graph, names: Sequence[str], args: Sequence[Any]) -> dict[str, Any]:
     """Values for all start nodes: those that the program does not need are zeros."""
-    given = dict(zip(names, args, strict=True))
+    given = {name: arg for name, arg in zip(names, args, strict=True) if arg is not None}
+    missing = [name for name in names if name not in given]
+    if missing:
+        raise ValuesError(
+            f"graph {graph.name!r}",
+            expected="values for all inputs and parameters",
+            got=f"none for {', '.join(missing)}",
+        )
     for node in graph.starts:
         if node.value is None and node.name not in given:
             given[node.name] = np.zeros(node.shape)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from graphengine.flat.factors import IN_PLACE
 from graphengine.flat.filling import Fill, Strided, Target
 from graphengine.flat.merging import AddMatMul, AddOuter, merge_products
 from graphengine.flat.program import Writer
@@ -123,7 +124,7 @@ class BufferedWriter(Writer):
     def can_fill(x: Traced) -> bool:
         """Whether the call can write its result into an array that is given."""
         call = x.step.call
-        if is_number(x) or call is None:
+        if is_number(x) or call is None or (call is np.mean and not np.size(x.step.args[0])):
             return False
         return (
             isinstance(call, np.ufunc) or call in _REDUCE or call in _WITH_OUT
@@ -165,7 +166,7 @@ class BufferedWriter(Writer):
             x.ndim > 1
             and x.shape[0] >= MANY * math.prod(x.shape[1:])
             and x.shape[0] >= LEAST
-            and x.step.call not in {np.matmul, AddOuter, AddMatMul, None}
+            and x.step.call not in {np.matmul, AddOuter, AddMatMul, None, *IN_PLACE}
             and not x.step.view
             and self.last.get(x.number) != math.inf
         )
@@ -190,11 +191,12 @@ class BufferedWriter(Writer):
 
     def over(self, x: Traced) -> str | None:
         """The operand that an entry-by-entry call may write over."""
-        adds = x.step.call in {AddOuter, AddMatMul}
+        adds = x.step.call in {AddOuter, AddMatMul, *IN_PLACE}
         if not adds and (not isinstance(x.step.call, np.ufunc) or x.step.call is np.matmul):
             return None
         args = [arg for arg in x.step.args if isinstance(arg, Traced)]
-        for arg in args[:1] if adds else args:
+        first = [arg for arg in x.step.args[:1] if isinstance(arg, Traced)]
+        for arg in first if adds else args:
             root = self.roots[arg.number]
             others = [a for a in args if a is not arg and self.roots[a.number] is root]
             if (
@@ -222,6 +224,8 @@ class BufferedWriter(Writer):
             self.number(x)
         elif step.call == "placed":
             self.keep(x)
+        elif step.call in IN_PLACE:
+            step.call(self, x)
         elif self.can_fill(x):
             self.into(x, self.home(x))
         else:

@@ -52,6 +52,10 @@ class Program:
     sections: Sequence[Any] = ()
     warns: bool = False
     """Whether a call may warn of what its result shows: an infinity, or no number."""
+    given: Sequence[str] = ()
+    """What the arguments are called outside: names that the text needs for itself are taken too."""
+    witness: str = ""
+    """A result of a program of numbers: it is a float if they all were."""
 
     @property
     def numbers_alone(self) -> bool:
@@ -68,7 +72,8 @@ class Program:
             if x.shape == ():
                 yield f"{name} = float({name})"
             else:
-                yield f"{name} = np.asarray({name}, float)"
+                yield f"if {name}.__class__ is not np.ndarray or {name}.dtype != float:"
+                yield f"    {name} = _array({name})"
                 yield f"if {name}.shape != {x.shape}:"
                 yield f'    raise ValueError(f"{name}: expected shape {x.shape}, got {{{name}.shape}}")'
 
@@ -87,6 +92,9 @@ class Program:
     def function(self, *, comments: bool = False, guarded: bool = False) -> str:
         """The text of the function alone; ``guarded`` hands what fails to ``_otherwise``."""
         body = [*self.checks(), *self.body(comments=comments)]
+        if guarded and self.witness:
+            test = f"if {self.witness}.__class__ is not float:"
+            body[-1:] = [test, '    raise TypeError("not a float")', body[-1]]
         if not self.numbers_alone and self.warns:
             checks = list(self.checks())
             inner = textwrap.indent("\n".join(body[len(checks) :]), "    ")
@@ -95,8 +103,13 @@ class Program:
             inner = textwrap.indent("\n".join(body), "    ")
             given = ", ".join(self.inputs)
             body = ["try:", inner, "except _FAILED:", f"    return _otherwise({given})"]
-        head = f"def {self.name}({', '.join(self.inputs)}):\n"
-        return head + textwrap.indent("\n".join(body), "    ") + "\n"
+        inner = ", ".join(f"{name}=None" for name in self.inputs)
+        text = textwrap.indent("\n".join(body), "    ") + "\n"
+        if tuple(self.given) == tuple(self.inputs):
+            return f"def {self.name}({inner}):\n{text}"
+        outer = ", ".join(f"{name}=None" for name in self.given)
+        call = f"    return _{self.name}({', '.join(self.given)})\n"
+        return f"def _{self.name}({inner}):\n{text}\n\ndef {self.name}({outer}):\n{call}"
 
 
 def comment(part: Part | None) -> str:
@@ -114,7 +127,10 @@ def comment(part: Part | None) -> str:
 
 # --- names --------------------------------------------------------------------------------
 
-_TAKEN = frozenset({"np", "math", "scipy", "float", "abs", "blas", "bool", "csr_array"})
+_TAKEN = frozenset(
+    {"np", "math", "scipy", "blas", "lapack", "numba", "base64", "zlib", "csr_array"}
+    | {"float", "int", "bool", "abs", "list", "zip", "range"}
+)
 
 
 class Names:
@@ -127,7 +143,7 @@ class Names:
     def new(self, wish: str) -> str:
         """``wish`` as a name of Python, with a number where it is taken."""
         plain = re.sub(r"\W", "_", wish, flags=re.ASCII)
-        if not plain or plain[0].isdigit() or plain.startswith("__"):
+        if not plain or plain[0].isdigit() or plain.startswith("_"):
             plain = "v" + plain
         while plain in self._used or keyword.iskeyword(plain):
             count = self._counts.setdefault(wish, itertools.count(2))
@@ -158,10 +174,12 @@ class Writer:
         self.checked = unguarded(recorded.tape, recorded.results)
         merge_sums(recorded.tape, recorded.results)
         self.names = Names()
+        inputs = {self.names.new(key): x for key, x in recorded.inputs.items()}
         self.program = Program(
             self.names.new(name or "graph"),
-            {self.names.new(key): x for key, x in recorded.inputs.items()},
+            inputs,
             sections=self.tape.sections,
+            given=tuple(recorded.inputs),
         )
         self.texts: dict[int, Text] = {
             x.number: Text(key, ATOM) for key, x in self.program.inputs.items()
@@ -282,8 +300,20 @@ class Writer:
 
     def returns(self, shown: list[str]) -> None:
         """Return these, or the one of them."""
+        if self.program.numbers_alone:
+            self.witness(shown)
         self.program.results = shown
         self.program.returned = shown[0] if len(shown) == 1 else "(" + ", ".join(shown) + ")"
+
+    def witness(self, shown: list[str]) -> None:
+        """Give a name to a result that shows whether all numbers were floats."""
+        for k, x in enumerate(self.recorded.results):
+            if isinstance(x, Traced) and is_number(x) and x.dtype.kind == "f":
+                if not shown[k].isidentifier():
+                    self.assign(x, Text(shown[k], ATOM), None)
+                    shown[k] = self.texts[x.number].text
+                self.program.witness = shown[k]
+                return
 
     # --- parts of a line --------------------------------------------------------------------
 
@@ -315,9 +345,7 @@ class Writer:
     def called(self, function: Any) -> str:
         """The name of a function in the program."""
         if isinstance(function, str):
-            return {"placed": self._own(_placed), "concatenate": "np.concatenate"}.get(
-                function, f"np.{function}"
-            )
+            return self._own(_placed) if function == "placed" else f"np.{function}"
         if isinstance(function, np.ufunc):
             return _ufunc(function)
         module = getattr(function, "__module__", "") or ""

@@ -65,7 +65,7 @@ class TracedRun(Run):
         with np.errstate(all="ignore"):
             try:
                 return as_array(node.op.forward(*args), np.float64)
-            except Untraceable:
+            except Exception:  # noqa: BLE001 (an op's own code may do anything with its arguments)
                 return self.tape.record(_Forward(node.op), args, {}, node.shape)
 
     def depends(self, node: Node, source: Node) -> bool:
@@ -81,15 +81,17 @@ class TracedRun(Run):
         self.tape.section(part)
         try:
             return super().rule(node, place)
-        except Untraceable:
+        except Exception:  # noqa: BLE001 (as above; what is wrong shows when it is run)
             assert node.op is not None
             out, args = self._values[node.number], self._arguments(node)
             return _Opaque(node.op, place, out, args)  # type: ignore[return-value]  # pulls alike
 
 
 def _notation(run: TracedRun, node: Node, place: int) -> str:
-    found = Run.rule(run, node, place)
-    return found.text(node.called)
+    try:
+        return Run.rule(run, node, place).text(node.called)
+    except Exception:  # noqa: BLE001 (an op that cannot be traced has no notation before it is run)
+        return "…"
 
 
 # --- ops that cannot be traced ------------------------------------------------------------
@@ -102,7 +104,7 @@ class _Forward:
     op: Op
 
     def __call__(self, *args: Array) -> Array:
-        return self.op.value(*args)
+        return np.array(self.op.value(*map(np.asarray, args)))
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,8 @@ class _Pull:
     place: int
 
     def __call__(self, row: Array, out: Array, *args: Array) -> Array:
-        return self.op.jacobian(self.place, out, args).pull(row)
+        arrays = [np.asarray(arg) for arg in args]
+        return self.op.jacobian(self.place, np.asarray(out), arrays).pull(np.asarray(row))
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,8 @@ def _source(program: Program, title: str) -> str:
 
 
 def _one_line(name: str) -> str:
-    return " ".join(name.replace("\\", " ").replace('"', "'").split())
+    plain = name.replace("\\", " ").replace('"', "'")
+    return " ".join("".join(c if c.isprintable() else " " for c in plain).split())
 
 
 def _spaced(blocks: list[str], body: str) -> str:
@@ -61,18 +62,31 @@ def _imports(text: str) -> str:
         found = ["import math", *found] if not found else [found[0], "import math", *found[1:]]
         if found == ["import math"]:
             found.append("")
-    found.append("import numpy as np")
+    if "np." in text:
+        found.append("import numpy as np")
     if "scipy.special." in text:
         found.append("import scipy.special")
-    if "blas." in text:
-        found.append("from scipy.linalg import blas")
+    libraries = [name for name in ("blas", "lapack") if f"{name}." in text]
+    if libraries:
+        found.append(f"from scipy.linalg import {', '.join(libraries)}")
     if "csr_array" in text:
         found.append("from scipy.sparse import csr_array")
     return "\n".join(found) + "\n"
 
 
+def array(given):  # type: ignore[no-untyped-def]  # its text stands in programs
+    """Real numbers as an array of floats."""
+    found = np.asarray(given)
+    if found.dtype.kind not in "fiub":
+        raise TypeError(f"expected real numbers, got {found.dtype}")
+    return found.astype(float)
+
+
 def _helpers(program: Program) -> Iterator[str]:
     """The text of the functions that the program calls."""
+    if not program.numbers_alone:
+        text = textwrap.dedent(inspect.getsource(array))
+        yield "def _array(given):" + text[text.index("\n") :]
     if any(_packed(value) for value in program.constants.values()):
         yield textwrap.dedent(inspect.getsource(_unpacked)) + "\n"
     for name, function in program.functions.items():

@@ -103,6 +103,9 @@ def expression(x: Traced, args: Sequence[Text], called: Callable[[Any], str]) ->
     """
     step = x.step
     plain = all(not isinstance(arg, (Traced, np.ndarray)) or arg.shape == () for arg in step.args)
+    if is_number(x) and plain and step.call == "astype":
+        kind = {"f": "float", "b": "bool"}.get(x.dtype.kind, "int")
+        return Text(f"{kind}({args[0].text})", ATOM)
     if is_number(x) and plain and isinstance(step.call, np.ufunc | type(np.where)):
         found = _of_numbers(step, args)
         if found is not None:

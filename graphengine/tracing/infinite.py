@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,8 @@ def guarded(left: Any, right: Any, product: Any) -> Any:
     return product
 
 
+_BOTH = (math.inf, -math.inf)
+_GROWS = frozenset({np.exp, np.expm1, np.sinh, np.cosh})
 _POSITIVE = frozenset({np.exp, np.cosh})
 _NEVER_NEGATIVE = frozenset({np.square, np.absolute, *_POSITIVE})
 _MOVED = frozenset({np.reshape, np.transpose, np.broadcast_to, "getitem"})
@@ -41,8 +44,12 @@ def _infinite(x: Any) -> bool:
     Quotients and logarithms, also multiplied by what is known and moved.  A gradient that comes
     down is not followed to where it came from, and for numbers Python raises an error.
     """
-    while isinstance(x, Traced) and x.shape:
+    while isinstance(x, Traced):
         call, args = x.step.call, x.step.args
+        if not x.shape:  # of numbers Python says it, but for a constant that is infinite
+            return call is np.where and any(isinstance(a, float) and a in _BOTH for a in args[1:])
+        if call in _GROWS:
+            return not _bounded(args[0])
         if call is np.divide:
             return not _away_from_zero(args[1])
         if call in {np.log, np.log1p, np.reciprocal}:
