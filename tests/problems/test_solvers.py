@@ -255,7 +255,7 @@ def brusselator(n: int, alpha: float = 0.1) -> tuple[Graph, Array]:
     spread = g.node("spread", alpha * n**2 * (around - 4 * w))
     u, v = g.node("u", w[0]), g.node("v", w[1])
     reaction = g.node("reaction", u**2 * v)
-    y, x = np.meshgrid(np.arange(n) / n, np.arange(n) / n)
+    x, y = np.meshgrid(np.arange(n) / n, np.arange(n) / n, indexing="ij")
     spot = 5.0 * ((x - 0.3) ** 2 + (y - 0.6) ** 2 <= 0.01)
     heated = spot * ge.sigmoid(50 * (t - 1.1))  # from t = 1.1 on
     g.result("dw", ge.stack([1 + reaction - 4.4 * u + heated, 3.4 * u - reaction]) + spread)
