@@ -378,6 +378,7 @@ class Graph:
         *,
         of: str | Node | None = None,
         reuse: bool = False,
+        fused: bool = False,
     ) -> Compiled:
         """A function for the values of ``outputs`` and the gradients of ``of`` with respect to
         ``wrt``: flat code, one straight list of NumPy statements (lecture.md, section 3).
@@ -403,7 +404,7 @@ class Graph:
         """
         from graphengine.flat import compile_graph  # noqa: PLC0415 (flat code knows graphs)
 
-        return compile_graph(self, wrt, outputs, of, reuse=reuse)
+        return compile_graph(self, wrt, outputs, of, reuse=reuse, fused=fused)
 
     def compile_jacobian(
         self,
@@ -412,6 +413,7 @@ class Graph:
         *,
         order: Order = "auto",
         reuse: bool = False,
+        fused: bool = False,
     ) -> CompiledJacobian:
         """A function for the full sparse Jacobian ``∂of/∂vec(wrt)``, or a tuple of several.
 
@@ -436,7 +438,7 @@ class Graph:
         """
         from graphengine.flat import compile_jacobian  # noqa: PLC0415 (flat code knows graphs)
 
-        return compile_jacobian(self, of, wrt, order=order, reuse=reuse)
+        return compile_jacobian(self, of, wrt, order=order, reuse=reuse, fused=fused)
 
     def residual_problem(
         self,

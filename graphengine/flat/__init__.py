@@ -20,6 +20,7 @@ from scipy.sparse import csr_array
 from graphengine.errors import GraphError, ValuesError
 from graphengine.flat.buffers import BufferedWriter
 from graphengine.flat.filling import Fill
+from graphengine.flat.fused import FusedWriter, loops
 from graphengine.flat.lowering import simplified
 from graphengine.flat.plans import Plan, plan
 from graphengine.flat.program import Program, Writer
@@ -63,6 +64,7 @@ def compile_graph(
     of: str | Node | None = None,
     *,
     reuse: bool = False,
+    fused: bool = False,
 ) -> Compiled:
     """See :meth:`graphengine.Graph.compile`."""
     top = graph.result_node if of is None else graph[of]
@@ -76,7 +78,7 @@ def compile_graph(
         found += [run.gradient(node, top) for node in sources]
         return _one_or_all([float(one) if one.ndim == 0 else one.copy() for one in found])
 
-    program = _program(recorded, graph.name, reuse=reuse)
+    program = _program(recorded, graph.name, reuse=reuse, fused=fused)
     return cast("Compiled", _function(program, recorded, graph, otherwise))
 
 
@@ -87,6 +89,7 @@ def compile_jacobian(
     *,
     order: Order = "auto",
     reuse: bool = False,
+    fused: bool = False,
 ) -> CompiledJacobian:
     """See :meth:`graphengine.Graph.compile_jacobian`."""
     top = graph[of]
@@ -101,15 +104,17 @@ def compile_jacobian(
         found = [run.jacobian(top, node) for node in sources]
         return found[0] if alone else tuple(found)
 
-    program = _program(recorded, graph.name, reuse=reuse)
+    program = _program(recorded, graph.name, reuse=reuse, fused=fused)
     _matrices(program, fills, alone=alone, reuse=reuse)
     found = cast("CompiledJacobian", _function(program, recorded, graph, otherwise))
     found.plan = made
     return found
 
 
-def _program(recorded: Recorded, name: str, *, reuse: bool) -> Program:
-    program = simplified(recorded, reuse=reuse)
+def _program(recorded: Recorded, name: str, *, reuse: bool, fused: bool) -> Program:
+    program = simplified(recorded, reuse=reuse or fused)
+    if fused:
+        return FusedWriter(program, name, reuse=reuse).write()
     return (BufferedWriter if reuse else Writer)(program, name).write()
 
 
@@ -151,7 +156,7 @@ def _function(
     """The program as a function; what fails in it is handed to ``otherwise``."""
     names = tuple(recorded.inputs)
     namespace: dict[str, Any] = {"np": np, "math": math, "scipy": scipy, "blas": blas, "lapack": lapack}
-    namespace |= {**program.constants, **program.functions}
+    namespace |= {**program.constants, **program.functions, **loops(program)}
 
     def instead(*args: Any) -> Any:
         if program.witness and any(type(arg) is not float for arg in args):

@@ -50,6 +50,8 @@ class Program:
     constants: dict[str, Any] = field(default_factory=dict)
     functions: dict[str, Any] = field(default_factory=dict)
     sections: Sequence[Any] = ()
+    in_order: set[str] = field(default_factory=set)
+    """Inputs that are to be arrays without gaps."""
     warns: bool = False
     """Whether a call may warn of what its result shows: an infinity, or no number."""
     given: Sequence[str] = ()
@@ -76,6 +78,9 @@ class Program:
                 yield f"    {name} = _array({name})"
                 yield f"if {name}.shape != {x.shape}:"
                 yield f'    raise ValueError(f"{name}: expected shape {x.shape}, got {{{name}.shape}}")'
+            if name in self.in_order:
+                yield f"if not {name}.flags.c_contiguous:"
+                yield f"    {name} = np.ascontiguousarray({name})"
 
     def body(self, *, comments: bool) -> Iterator[str]:
         """The statements, under comments that say what they compute."""

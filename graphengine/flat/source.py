@@ -62,6 +62,8 @@ def _imports(text: str) -> str:
         found = ["import math", *found] if not found else [found[0], "import math", *found[1:]]
         if found == ["import math"]:
             found.append("")
+    if "numba." in text:
+        found.append("import numba")
     if "np." in text:
         found.append("import numpy as np")
     if "scipy.special." in text:
@@ -90,6 +92,9 @@ def _helpers(program: Program) -> Iterator[str]:
     if any(_packed(value) for value in program.constants.values()):
         yield textwrap.dedent(inspect.getsource(_unpacked)) + "\n"
     for name, function in program.functions.items():
+        if hasattr(function, "text"):  # of a compiled loop
+            yield f"{function.text}\n"
+            continue
         plain = getattr(function, "__wrapped__", function)
         if not inspect.isfunction(plain):
             yield f"{name} = None  # {_one_line(repr(function))}: an op without a text of its own\n"
