@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import graphengine as ge
@@ -28,6 +29,17 @@ def test_python_blocks_run_in_their_order(capsys: pytest.CaptureFixture[str]) ->
     assert "(3, 12)" in printed
     (report,) = blocks("text")
     assert printed.startswith(report), "the README shows what the check prints"
+
+
+def test_flat_code_and_plan_are_those_of_the_example(capsys: pytest.CaptureFixture[str]) -> None:
+    (code,), (plan,) = blocks("py"), blocks("txt")
+    names: dict[str, object] = {"np": np}
+    for block in blocks("python"):
+        if "g = ge.Graph" in block or "g.compile" in block:
+            exec(compile(block, "README.md", "exec"), names)
+    printed = capsys.readouterr().out
+    assert code in printed
+    assert plan in printed
 
 
 def test_the_rubric_loads_with_the_spec(tmp_path: Path) -> None:
