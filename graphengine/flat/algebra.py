@@ -9,7 +9,7 @@ the order of products, chapters 3 and 4 on factors in place of inverses.)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,6 +35,8 @@ PASSES = 4
 """How often the products are chosen anew, knowing what the choice before had to compute."""
 BUDGET = 300_000
 """Calls looked at for the sake of choices; beyond it products stay as they are."""
+WORTH = 50_000.0
+"""Products that cost less, with all that leads to them, stay as they are."""
 DEEP = 100
 """Sums and products nested deeper stay as they are."""
 
@@ -67,10 +69,11 @@ def best_version(recorded: Recorded) -> tuple[Algebra, Version] | None:
     algebra = Algebra(recorded)
     algebra.factored = algebra.cholesky_of(algebra.version(spreads=False))
     found = [algebra.version(spreads=False)]
+    algebra.there = certain = algebra.needed_anyway(found[0])
     for _ in range(PASSES):
         found.append(algebra.version(spreads=True))
-        there = found[0].needed & found[-1].needed
-        if there == algebra.there:
+        there = certain | (found[0].needed & found[-1].needed)
+        if there == algebra.there or found[-1].needed == found[-2].needed:
             break
         algebra.there = there
     return algebra, min(found, key=lambda one: one.cost)
@@ -91,8 +94,9 @@ class Algebra:
         self._wanted = needed(recorded.results)
         self._spreads = False
         self._products: dict[Any, Any] = {}
+        self._costs: dict[int, float] = {}
         self._sums: dict[int, Terms] = {}
-        self._turned: dict[int, Any] = {}
+        self._turned: dict[Any, Any] = {}
         self._work = self._depth = 0
         self._rules: dict[Any, Callable[..., Any]] = {
             np.transpose: lambda x, a: self.turned(a) if x.ndim == 2 else None,
@@ -113,6 +117,7 @@ class Algebra:
         """The program by the rules; products are distributed where it ``spreads``."""
         self._spreads, self._work = spreads, 0
         self._products.clear()
+        self._costs.clear()
         steps, old = self.recorded.tape.steps, self.recorded.tape.results
         inputs = self.recorded.inputs
         images: dict[int, Any] = {inputs[name].number: x for name, x in self.inputs.items()}
@@ -144,6 +149,22 @@ class Algebra:
             if x.step.call is np.linalg.cholesky and structure.is_plain(x)
         )
 
+    def needed_anyway(self, version: Version) -> frozenset[int]:
+        """What a version needs however its products are distributed."""
+        found: set[int] = set()
+        waiting = [x for x in version.results if isinstance(x, Traced)]
+        while waiting:
+            x = waiting.pop()
+            if x.number not in found:
+                found.add(x.number)
+                product = x.step.call is np.matmul or x.step.call in _SOLVES.values()
+                waiting += [
+                    arg
+                    for arg in x.step.args
+                    if isinstance(arg, Traced) and not (product and self.structure.spreads(arg))
+                ]
+        return frozenset(found)
+
     # --- sums -------------------------------------------------------------------------------
 
     def turned(self, x: Any) -> Any:
@@ -152,10 +173,11 @@ class Algebra:
             return x
         if isinstance(x, Traced):
             return np.transpose(x)
-        if id(x) not in self._turned:  # one array for each, as the tape knows them by identity
-            self._turned[id(x)] = x.T
-            self._turned[id(x.T)] = x
-        return self._turned[id(x)]
+        key = self.structure.key(x)
+        if key not in self._turned:  # one array for each, as the tape knows them by identity
+            self._turned[key] = x.T
+            self._turned[self.structure.key(self._turned[key])] = x
+        return self._turned[key]
 
     def terms(self, x: Any) -> Terms:
         """What adds up to ``x``, as far as the rules made it."""
@@ -288,27 +310,47 @@ class Algebra:
         shaped = self.structure.spreads(a) or self.structure.spreads(b)
         if not self._spreads or not shaped or self._work > BUDGET or self._depth > DEEP:
             return self._plain(a, b)
-        key = tuple(one.number if isinstance(one, Traced) else ("array", id(one)) for one in (a, b))
-        if key not in self._products:
-            self._depth += 1
-            ways = [self._plain(a, b), self._spread(a, b)]
-            other = self._spread(self.turned(b), self.turned(a))
-            ways.append(None if other is None else self.turned(other))
-            self._depth -= 1
-            self._products[key] = min((way for way in ways if way is not None), key=self._cost)
-        return self._products[key]
+        if self._pair(a, b) not in self._products:
+            plain = self._plain(a, b)
+            self._keep(a, b, plain)  # while ways that lead back to it are looked for
+            if self._cost(plain) > WORTH:
+                self._keep(a, b, min((plain, *self._ways(a, b)), key=self._cost))
+        return self._products[self._pair(a, b)]
+
+    def _pair(self, *factors: Any) -> Any:
+        return tuple(map(self.structure.key, factors))
+
+    def _keep(self, a: Any, b: Any, found: Any) -> None:
+        turned = self.turned(b), self.turned(a)
+        self._products[self._pair(*turned)] = self.turned(found)
+        self._products[self._pair(a, b)] = found
+
+    def _ways(self, a: Any, b: Any) -> Iterator[Any]:
+        """``a @ b`` by the parts of ``a``, and by those of ``b``."""
+        self._depth += 1
+        by_left = self._spread(a, b)
+        if by_left is not None:
+            yield by_left
+        by_right = self._spread(self.turned(b), self.turned(a))
+        if by_right is not None:
+            yield self.turned(by_right)
+        self._depth -= 1
 
     def _cost(self, x: Any) -> float:
         """Of all that leads to ``x`` and is not computed anyway."""
-        total, seen, waiting = 0.0, set(self.there), [x]
-        while waiting:
-            one = waiting.pop()
-            if isinstance(one, Traced) and one.number not in seen:
-                seen.add(one.number)
-                total += structure.price(one)
-                waiting += one.step.args
-        self._work += len(seen) - len(self.there)
-        return total
+        if not isinstance(x, Traced):
+            return 0.0
+        if x.number not in self._costs:
+            seen: set[int] = set()
+            waiting = [x]
+            while waiting:
+                one = waiting.pop()
+                if one.number not in self.there and one.number not in seen:
+                    seen.add(one.number)
+                    waiting += [arg for arg in one.step.args if isinstance(arg, Traced)]
+            self._work += len(seen)
+            self._costs[x.number] = sum(structure.price(self.tape.results[k]) for k in seen)
+        return self._costs[x.number]
 
     def _plain(self, a: Any, b: Any) -> Any:
         """The product as it stands, or as the transpose of one; by inverses it is a solve."""
@@ -336,6 +378,8 @@ class Algebra:
             return np.multiply(diagonal.reshape(-1, *(1,) * (np.ndim(b) - 1)), b)
         x, flip = structure.unturned(a)
         call, args = x.step.call, x.step.args
+        if call in _SOLVES.values() and (x.number in self.there or np.size(b) >= x.size):
+            return None  # another solve, or one with more columns
 
         def part(one: Any) -> Any:
             return self.turned(one) if flip else one

@@ -41,7 +41,7 @@ _LINALG = frozenset({np.linalg.inv, np.linalg.solve, np.linalg.slogdet, np.linal
 _SOLVES = frozenset({cholesky_solve, lu_solve, triangular_solve})
 _INVERSES = frozenset({cholesky_inverse, lu_inverse, np.linalg.inv})
 _SWAPS = frozenset({np.add, np.multiply, np.maximum, np.minimum, np.hypot, np.logaddexp})
-_FLOAT = np.dtype(np.float64)
+_FLOAT: Any = np.dtype(np.float64)
 
 
 def matters(recorded: Recorded) -> bool:
@@ -61,14 +61,14 @@ def matters(recorded: Recorded) -> bool:
 
 def is_scalar(x: Any) -> bool:
     """Whether ``x`` is a number, known or traced."""
-    return np.shape(x) == ()
+    return bool(np.shape(x) == ())
 
 
 def is_plain(x: Any) -> bool:
     """Whether the rules are for ``x``: numbers, vectors and matrices of float64 with entries."""
     if not isinstance(x, (Traced, np.ndarray)):
         return isinstance(x, (int, float))
-    return x.dtype == _FLOAT and x.ndim <= 2 and 0 not in x.shape
+    return bool(x.dtype == _FLOAT and x.ndim <= 2 and 0 not in x.shape)
 
 
 def is_product(x: Any) -> bool:
@@ -141,14 +141,15 @@ class Structure:
         """Whether it can be seen that ``x`` is symmetric."""
         if np.ndim(x) != 2 or x.shape[0] != x.shape[1]:
             return False
-        key = self._key(x)
+        key = self.key(x)
         if key not in self._symmetric:
             self._symmetric[key] = False  # while it is looked at
             known = not isinstance(x, Traced)
             self._symmetric[key] = np.array_equal(x, x.T) if known else self._by_call(x)
         return self._symmetric[key]
 
-    def _key(self, x: Any) -> Any:
+    def key(self, x: Any) -> Any:
+        """What ``x`` is known by."""
         if isinstance(x, Traced):
             return x.number
         self._constants[id(x)] = x  # alive as long as its identity is a key
@@ -230,7 +231,7 @@ class Structure:
         """Whether products with ``x`` have a cheaper way to look for."""
         if np.ndim(x) != 2 or 0 in x.shape:
             return False
-        key = self._key(x)
+        key = self.key(x)
         if key not in self._spreads:
             known = not isinstance(x, Traced)
             self._spreads[key] = self.diagonal(x) is not None if known else self._has_parts(x)
@@ -252,12 +253,12 @@ class Structure:
 
 
 def _size(x: Any) -> int:
-    return x.shape[0] ** 3
+    return int(x.shape[0]) ** 3
 
 
 def _right(step: Any) -> int:
     """Entries of the right-hand sides times the size of the matrix."""
-    return math.prod(step.args[0].shape) * int(step.args[0].shape[0])
+    return math.prod(map(int, step.args[0].shape)) * int(step.args[0].shape[0])
 
 
 _MULTIPLICATIONS: dict[Any, Callable[[Any], float]] = {
