@@ -14,7 +14,7 @@ import numpy as np
 
 from graphengine.flat.factors import IN_PLACE
 from graphengine.flat.filling import Fill, Strided, Target
-from graphengine.flat.merging import AddMatMul, AddOuter, merge_products
+from graphengine.flat.merging import AddMatMul, AddOuter, merge_products, merge_steps
 from graphengine.flat.program import Writer
 from graphengine.flat.recording import Recorded
 from graphengine.flat.writing import ATOM, Text, is_number, number
@@ -25,6 +25,8 @@ __all__ = ["BufferedWriter"]
 BROADCAST = 2**12
 """From so many entries on it matters how NumPy repeats operands."""
 SHORT, ROW, SMALL, EACH = 200, 2700, 64, 1024
+BLOCKED = 2**15
+"""Products are added to larger matrices in blocks of so many entries."""
 MANY, LEAST = 16, 1000
 """From ``LEAST`` small arrays on, ``MANY`` times as many as each has entries, it pays to run along
 them."""
@@ -46,6 +48,7 @@ class BufferedWriter(Writer):
     """A :class:`Writer` whose arrays live in buffers."""
 
     def __init__(self, recorded: Recorded, name: str) -> None:
+        merge_steps(recorded.tape, recorded.results)
         merge_products(recorded.tape, recorded.results)
         super().__init__(recorded, name)
         self.buffers: dict[int, str] = {}
@@ -286,9 +289,7 @@ class BufferedWriter(Writer):
         args = [self.operand(arg).text for arg in step.args]
         given = ", ".join(args)
         if step.call in {AddOuter, AddMatMul}:
-            if args[0] != home:
-                yield f"np.copyto({home}, {args[0]})"
-            yield self.added(step, home)
+            yield from self._added(x, home, args)
         elif step.call is np.matmul and self._flat_product(x):
             yield f"np.dot({given}, out={home})"
         elif isinstance(step.call, np.ufunc):
@@ -384,9 +385,33 @@ class BufferedWriter(Writer):
             self._tables[key] = np.where(table < 0, table + size, table).astype(np.intp)
         return self._tables[key]
 
+    def _added(self, x: Traced, home: str, args: list[str]) -> Iterator[str]:
+        """A matrix, or a multiple of it, and a product on top of it."""
+        step = x.step
+        scale = step.args[3]
+        if step.call is AddOuter and scale != 1.0 and x.size >= BLOCKED:
+            yield self._in_blocks(x, home, args)
+            return
+        if scale != 1.0:
+            yield f"np.multiply({number(scale)}, {args[0]}, out={home})"
+        elif args[0] != home:
+            yield f"np.copyto({home}, {args[0]})"
+        yield self.added(step, home)
+
+    def _in_blocks(self, x: Traced, home: str, args: list[str]) -> str:
+        """The same block by block: each is added to while it is in the cache."""
+        column, row = (self.flat(arg) for arg in x.step.args[1:3])
+        rows = max(1, BLOCKED // x.shape[1])
+        one = f"_k : _k + {rows}"
+        return (
+            f"for _k in range(0, {x.shape[0]}, {rows}): "
+            f"blas.dger(1.0, {row}, {column}[{one}], overwrite_a=1, "
+            f"a=np.multiply({number(x.step.args[3])}, {args[0]}[{one}], out={home}[{one}]).T)"
+        )
+
     def added(self, step: Step, home: str) -> str:
         """A product that BLAS adds to what stands in ``home`` (its transpose is in Fortran order)."""
-        _, left, right = step.args
+        _, left, right, _ = step.args
         turned = self.hoisted(f"{home}.T")
         if step.call is AddOuter:
             column, row = (self.flat(arg) for arg in (left, right))

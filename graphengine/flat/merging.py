@@ -10,18 +10,26 @@ import numpy as np
 
 from graphengine.tracing import Step, Tape, Traced, guarded_product
 
-__all__ = ["AddMatMul", "AddOuter", "merge_products", "merge_sums", "needed", "unguarded"]
+__all__ = [
+    "AddMatMul",
+    "AddOuter",
+    "merge_products",
+    "merge_steps",
+    "merge_sums",
+    "needed",
+    "unguarded",
+]
 
 LARGE = 256
 """Matrices of fewer entries are added as they are: a call of BLAS costs more than a temporary."""
 
 
 class AddOuter:
-    """``A + u vᵀ``: BLAS adds an outer product to a matrix in place."""
+    """``c A + u vᵀ``: BLAS adds an outer product to a matrix in place."""
 
 
 class AddMatMul:
-    """``A + B C``: BLAS adds a matrix product to a matrix in place."""
+    """``c A + B C``: BLAS adds a matrix product to a matrix in place."""
 
 
 def needed(results: Sequence[Any]) -> list[int]:
@@ -91,8 +99,40 @@ def merge_products(tape: Tape, results: Sequence[Any]) -> None:
         for matrix, product in ((first, second), (second, first)):
             merged = _product(product, x) if _fits(matrix, product, x, uses) else None
             if merged is not None:
-                _replaced(tape, x, merged[0], (matrix, *merged[1:]))
+                number, base = _multiple(matrix, uses)
+                _replaced(tape, x, merged[0], (base, *merged[1:], number))
                 break
+
+
+def _multiple(matrix: Any, uses: Counter[int]) -> tuple[float, Any]:
+    """A number and the matrix that it multiplies, where that product is used nowhere else."""
+    if isinstance(matrix, Traced) and matrix.step.call is np.multiply and uses[matrix.number] == 1:
+        number, base = matrix.step.args
+        if isinstance(number, float) and isinstance(base, Traced):
+            return number, base
+    return 1.0, matrix
+
+
+def merge_steps(tape: Tape, results: Sequence[Any]) -> None:
+    """A step of zeros and ones that only multiplies arrays becomes a comparison, which is faster.
+
+    (Where its argument is not a number the step is none either; the comparison is false.)
+    """
+    found: dict[int, Traced] = {}
+    for x, _ in _steps(tape, results):
+        if x.step.call is np.heaviside and x.shape and x.step.args[1] == 0.0:
+            found[x.number] = x
+    for x, _ in _steps(tape, results):
+        for arg in x.step.args:
+            fits = x.step.call is np.multiply and all(np.shape(one) for one in x.step.args)
+            if isinstance(arg, Traced) and not fits:
+                found.pop(arg.number, None)
+    for result in results:
+        if isinstance(result, Traced):
+            found.pop(result.number, None)
+    for x in found.values():
+        _replaced(tape, x, np.greater, (x.step.args[0], 0.0))
+        x.dtype = np.dtype(bool)
 
 
 def _fits(matrix: Any, product: Any, x: Traced, uses: Counter[int]) -> bool:
