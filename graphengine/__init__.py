@@ -3,6 +3,7 @@
 The public names: :class:`Graph` and its :class:`Node`, :class:`Jacobian`, :class:`Op` with
 :func:`term` for ops of one's own, :func:`load` and :class:`Spec` for spec files, :func:`check`
 and its :class:`Report`, :func:`check_gradient` and its like for plain functions,
+:class:`ResidualProblem` and :class:`Objective` for SciPy's solvers,
 :mod:`~graphengine.testing` for assertions, the errors, and every op of the library as a function
 (``ge.softmax``).
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from graphengine.jacobian import Jacobian, term
     from graphengine.node import Node
     from graphengine.ops.base import Elementwise, Op, slope
+    from graphengine.problems import Objective, ResidualProblem
     from graphengine.run import Run
     from graphengine.spec import Spec, load, load_derivation
 
@@ -35,8 +37,10 @@ _MODULES = {
     "GraphEngineError": "graphengine.errors",
     "Jacobian": "graphengine.jacobian",
     "Node": "graphengine.node",
+    "Objective": "graphengine.problems",
     "Op": "graphengine.ops.base",
     "Report": "graphengine.check",
+    "ResidualProblem": "graphengine.problems",
     "Run": "graphengine.run",
     "Spec": "graphengine.spec",
     "check": "graphengine.check",
@@ -56,8 +60,10 @@ __all__ = [
     "GraphEngineError",
     "Jacobian",
     "Node",
+    "Objective",
     "Op",
     "Report",
+    "ResidualProblem",
     "Run",
     "Spec",
     "__version__",

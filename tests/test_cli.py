@@ -39,17 +39,18 @@ def call(*args: str | Path) -> Result:
     return CliRunner().invoke(main, [str(arg) for arg in args])
 
 
+def written(path: Path, text: str) -> Path:
+    path.write_text(text, "utf-8")
+    return path
+
+
 @pytest.fixture
 def net(tmp_path: Path) -> Path:
-    path = tmp_path / "net.yaml"
-    path.write_text(NET, "utf-8")
-    return path
+    return written(tmp_path / "net.yaml", NET)
 
 
 def submission(folder: Path, claims: str) -> Path:
-    path = folder / "submission.yaml"
-    path.write_text(f"derivation:\n  claims:\n{claims}", "utf-8")
-    return path
+    return written(folder / "submission.yaml", f"derivation:\n  claims:\n{claims}")
 
 
 RIGHT = "    J/h: 2 * h\n    J/W: outer(2 * h * (1 - h**2), x)\n"
@@ -304,15 +305,19 @@ np.savez("found.npz", *(one.toarray() if hasattr(one, "toarray") else one for on
     )
     def test_text_of_a_spec_reaches_it_as_words_alone(self, name: str, net: Path) -> None:
         net.write_text(NET.replace("name: net", f"name: {name}\nabout: {name}"), "utf-8")
+        plain = ast.parse(call("flat", written(net.with_name("plain.yaml"), NET)).stdout)
         title = load(net).name
         result = call("flat", net, "-o", net.with_name("flat.py"))
         assert result.exit_code == 0, result.output
         tree = ast.parse(net.with_name("flat.py").read_text("utf-8"))
-        *rest, function = tree.body
+        function = tree.body[-1]
         assert isinstance(function, ast.FunctionDef)
         assert function.name.isidentifier()
         assert not keyword.iskeyword(function.name)
-        assert [type(one) for one in rest] == [ast.Expr, ast.Import]
+        inner = [ast.dump(one) for one in (*tree.body[1:-1], *function.body)]
+        expected = plain.body[-1]
+        assert isinstance(expected, ast.FunctionDef)
+        assert inner == [ast.dump(one) for one in (*plain.body[1:-1], *expected.body)]
         words = set(re.findall(r"\w+", ast.get_docstring(tree) or ""))
         assert words == {*re.findall(r"\w+", title), "flat", "code"}
         values = {"x": [1.0, 2.0], "W": np.ones((3, 2))}
