@@ -32,10 +32,6 @@ def wrong(names: Iterable[Any], reasons: Mapping[str, Collection[Any]]) -> list[
     return [marked(name) if name in why else name for name in names]
 
 
-NO_ASTYPE = "a comparison of numbers is a bool of Python, which has no astype"
-NO_ENTRIES = "with reuse, a mean of no entries is a division by zero while the program is written"
-
-
 def alone(source: object) -> Callable[..., Any]:
     """The function that a text defines, run with nothing but itself."""
     text = str(source)

@@ -15,7 +15,7 @@ from graphengine.ops import OPS
 from graphengine.ops.base import Op
 from tests.strategies import Scene, scenes
 
-from .programs import NO_ASTYPE, alone, around, examples, plain, wrong
+from .programs import alone, around, examples, plain
 
 each_kind = pytest.mark.parametrize("reuse", [False, True], ids=["fresh", "reuse"])
 
@@ -43,7 +43,7 @@ def compiled(graph: Graph, op: Op, free: list[str], *, reuse: bool) -> CompiledJ
 
 
 @each_kind
-@pytest.mark.parametrize("name", wrong(OPS, {NO_ASTYPE: ["maxout", "where", "clip"]}))
+@pytest.mark.parametrize("name", OPS)
 def test_every_op(name: str, reuse: bool) -> None:
     """With respect to all arguments at once, called twice, and by the text alone."""
     for op, args in examples(name):

@@ -15,7 +15,7 @@ import graphengine as ge
 from graphengine.errors import GraphEngineError, GraphError, ValuesError
 from graphengine.graph import Graph
 
-from .programs import agrees, alone, close, wrong
+from .programs import agrees, alone, close
 
 each_kind = pytest.mark.parametrize("reuse", [False, True], ids=["fresh", "reuse"])
 
@@ -61,30 +61,18 @@ def test_a_name_that_programs_use_themselves(name: str, reuse: bool) -> None:
         assert f.inputs == tuple(values)
 
 
-RENAMED = {
-    "the argument has another name than the node": [
-        *("np", "math", "scipy", "blas", "float", "bool", "abs", "csr_array"),
-        *("__", "__name__", "__builtins__", "__import__", "__debug", "__x"),
-    ]
-}
-
-
-@pytest.mark.parametrize("name", wrong(TAKEN, RENAMED))
+@pytest.mark.parametrize("name", TAKEN)
 def test_arguments_are_called_as_their_nodes(name: str) -> None:
     g, values = graph_of(name, "y", "z", "g")
     close(g.compile()(**values), g.run(values).value("result"))
 
 
-@pytest.mark.xfail(strict=True, reason="the argument is then called x_2")
 def test_names_of_the_graph_and_of_its_nodes_may_be_one() -> None:
     g, values = graph_of("x", "y", "z", "x")
     close(g.compile()(**values), g.run(values).value("result"))
 
 
-HIDDEN = {"the argument hides what failures are handed to": ["_FAILED", "_otherwise"]}
-
-
-@pytest.mark.parametrize("name", wrong(TAKEN, HIDDEN))
+@pytest.mark.parametrize("name", TAKEN)
 def test_errors_beside_such_names(name: str) -> None:
     g, values = graph_of(name, "y", "z", "g")
     f = g.compile()
@@ -184,9 +172,7 @@ TITLES = [
 
 
 @each_kind
-@pytest.mark.parametrize(
-    "title", wrong(TITLES, {"it stands in the text as it is": ["a\0b", "\ud800"]}), ids=ascii
-)
+@pytest.mark.parametrize("title", TITLES, ids=ascii)
 def test_titles_are_text_alone(title: str, reuse: bool) -> None:
     """A graph's own name may be anything: it stands in the text, and is never run."""
     g, values = graph_of("x", "y", "z", title)

@@ -8,12 +8,12 @@ import pytest
 from graphengine.check.points import points
 from tests.lecture_specs import FOLDER, spec
 
-from .programs import NO_ASTYPE, agrees, wrong
+from .programs import agrees
 
 NAMES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
-@pytest.mark.parametrize("name", wrong(NAMES, {NO_ASTYPE: ["gates_add_copy_mul_max"]}))
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("reuse", [False, True], ids=["fresh", "reuse"])
 def test_value_and_gradients(name: str, reuse: bool) -> None:
     """At a good point of the spec, with respect to all inputs and parameters."""
