@@ -135,6 +135,8 @@ def comment(part: Part | None) -> str:
 _TAKEN = frozenset(
     {"np", "math", "scipy", "blas", "lapack", "numba", "base64", "zlib", "csr_array"}
     | {"float", "int", "bool", "abs", "list", "zip", "range"}
+    | {"ValueError", "TypeError", "FloatingPointError"}
+    | {"_array", "_csr", "_unpacked", "_size", "_FAILED", "_otherwise"}
 )
 
 
@@ -155,6 +157,14 @@ class Names:
             plain = f"{re.sub(r'[^A-Za-z0-9_]', '_', wish) or 'v'}_{next(count)}"
         self._used.add(plain)
         return plain
+
+    def own(self, wish: str) -> str:
+        """A name that begins with ``_``, as that of no node does."""
+        name, count = f"_{wish}", itertools.count(2)
+        while name in self._used:
+            name = f"_{wish}_{next(count)}"
+        self._used.add(name)
+        return name
 
     def numbered(self, letter: str) -> str:
         """``t1``, ``t2``, …"""
@@ -186,6 +196,8 @@ class Writer:
             sections=self.tape.sections,
             given=tuple(recorded.inputs),
         )
+        if tuple(inputs) != self.program.given:
+            self.names.own(self.program.name)  # of the function inside, with these arguments
         self.texts: dict[int, Text] = {
             x.number: Text(key, ATOM) for key, x in self.program.inputs.items()
         }
@@ -361,7 +373,7 @@ class Writer:
     def _own(self, function: Any) -> str:
         if function not in self._functions:
             given = getattr(function, "__name__", type(function).__name__).lstrip("_")
-            name = self._functions[function] = self.names.new("_" + given)
+            name = self._functions[function] = self.names.own(given)
             self.program.functions[name] = function
         return self._functions[function]
 

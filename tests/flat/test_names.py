@@ -183,3 +183,13 @@ def test_titles_are_text_alone(title: str, reuse: bool) -> None:
     imports = [one for one in ast.walk(tree) if isinstance(one, (ast.Import, ast.ImportFrom))]
     modules = {alias.name for one in imports for alias in one.names}
     assert modules <= {"math", "base64", "zlib", "numpy", "scipy.special", "blas"}
+
+
+def test_a_graph_that_is_called_as_a_helper() -> None:
+    """Where arguments have other names inside, so has the function."""
+    g = ge.Graph("cofactors")
+    A = g.input("np", (2, 3, 3))
+    g.result("J", ge.sum(ge.det(A)))
+    values = {"np": np.random.default_rng(0).normal(size=(2, 3, 3))}
+    for reuse in (False, True):
+        agrees(g, values, ["np"], reuse=reuse)
