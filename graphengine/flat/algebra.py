@@ -29,10 +29,8 @@ from graphengine.flat.recording import Recorded
 from graphengine.flat.structure import Structure, is_scalar
 from graphengine.tracing import Tape, Traced
 
-__all__ = ["Algebra", "Version", "best_version"]
+__all__ = ["Algebra", "Version"]
 
-PASSES = 4
-"""How often the products are chosen anew, knowing what the choice before had to compute."""
 BUDGET = 300_000
 """Calls looked at for the sake of choices; beyond it products stay as they are."""
 WORTH = 50_000.0
@@ -58,25 +56,6 @@ class Version(NamedTuple):
     results: Sequence[Any]
     needed: frozenset[int]
     cost: float
-
-
-def best_version(recorded: Recorded) -> tuple[Algebra, Version] | None:
-    """The cheapest way to the results, and the tape that it is on; None where there is nothing to
-    simplify.
-    """
-    if not structure.matters(recorded):
-        return None
-    algebra = Algebra(recorded)
-    algebra.factored = algebra.cholesky_of(algebra.version(spreads=False))
-    found = [algebra.version(spreads=False)]
-    algebra.there = certain = algebra.needed_anyway(found[0])
-    for _ in range(PASSES):
-        found.append(algebra.version(spreads=True))
-        there = certain | (found[0].needed & found[-1].needed)
-        if there == algebra.there or found[-1].needed == found[-2].needed:
-            break
-        algebra.there = there
-    return algebra, min(found, key=lambda one: one.cost)
 
 
 class Algebra:
@@ -377,33 +356,26 @@ class Algebra:
                 return self.scaled(diagonal, b)
             return np.multiply(diagonal.reshape(-1, *(1,) * (np.ndim(b) - 1)), b)
         x, flip = structure.unturned(a)
-        call, args = x.step.call, x.step.args
-        if call in _SOLVES.values() and (x.number in self.there or np.size(b) >= x.size):
-            return None  # another solve, or one with more columns
-
-        def part(one: Any) -> Any:
-            return self.turned(one) if flip else one
-
-        if call in {np.add, np.subtract}:
-            first, second = (self.product(part(one), b) for one in args)
-            return self.added(first, second if call is np.add else self.scaled(-1.0, second))
+        call = x.step.call
+        if call in _SOLVES.values():
+            return self._spread_solve(x, b, flip=flip)
+        args = [self.turned(one) if flip else one for one in x.step.args]
+        if call is np.matmul:
+            left, right = args[::-1] if flip else args
+            return self.product(left, self.product(right, b))
         number, rest = structure.multiple_of(x)
         if rest is not x:
-            return self.scaled(number, self.product(part(rest), b))
-        if call is np.matmul:
-            left, right = (part(one) for one in (args[::-1] if flip else args))
-            return self.product(left, self.product(right, b))
-        if call in _SOLVES.values():
-            return self._spread_solve(x, flip, b)
+            return self.scaled(number, self.product(self.turned(rest) if flip else rest, b))
+        if call in {np.add, np.subtract}:
+            first, second = (self.product(one, b) for one in args)
+            return self.added(first, second if call is np.add else self.scaled(-1.0, second))
         outer = structure.outer(x)
-        if outer is not None:
-            column, row = outer[::-1] if flip else outer
-            inner = np.matmul(row, b)
-            return np.multiply(column if np.ndim(b) == 1 else column[:, None], inner)
-        return None
+        return None if outer is None else _outer_times(*(outer[::-1] if flip else outer), b)
 
-    def _spread_solve(self, x: Traced, flip: bool, b: Any) -> Any:  # noqa: FBT001 (a fact, not a switch)
-        """``A⁻¹ (B b)``, or ``Bᵀ (A⁻ᵀ b)``."""
+    def _spread_solve(self, x: Traced, b: Any, *, flip: bool) -> Any:
+        """``A⁻¹ (B b)``, or ``Bᵀ (A⁻ᵀ b)``; None where ``A⁻¹ B`` is there, or is the smaller."""
+        if x.number in self.there or np.size(b) >= x.size:
+            return None
         right, factor = x.step.args
         trans = bool(x.step.params.get("trans"))
         record = self.tape.record
@@ -412,6 +384,12 @@ class Algebra:
         if flip:
             return self.product(self.turned(right), self.solve(inverse, not trans, b))
         return self.solve(inverse, trans, self.product(right, b))
+
+
+def _outer_times(column: Any, row: Any, b: Any) -> Any:
+    """``u (vᵀ b)``."""
+    inner = np.matmul(row, b)
+    return np.multiply(column if np.ndim(b) == 1 else column[:, None], inner)
 
 
 def _negative(number: Any) -> bool:

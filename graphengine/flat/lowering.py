@@ -12,13 +12,17 @@ from typing import Any
 
 import numpy as np
 
-from graphengine.flat import factors
-from graphengine.flat.algebra import Algebra, Version, best_version
+from graphengine.flat import factors, structure
+from graphengine.flat.algebra import Algebra, Version
+from graphengine.flat.filling import Fill
 from graphengine.flat.recording import Recorded
 from graphengine.flat.structure import is_scalar
 from graphengine.tracing import Tape, Traced
 
 __all__ = ["simplified"]
+
+PASSES = 4
+"""How often the products are chosen anew, knowing what the choice before had to compute."""
 
 _SOLVES: dict[Any, Any] = {
     factors.cholesky_solve: factors.solve_cholesky,
@@ -33,10 +37,30 @@ _OF_FACTOR = frozenset({*_SOLVES, factors.cholesky_inverse, np.diagonal})
 
 def simplified(recorded: Recorded, *, reuse: bool = False) -> Recorded:
     """A program for the same results by less work; ``reuse``: for arrays in buffers."""
-    found = best_version(recorded)
+    found = _best_version(recorded)
     if found is None:
         return recorded
     return (_InPlace if reuse else _Lowering)(recorded, *found).program()
+
+
+def _best_version(recorded: Recorded) -> tuple[Algebra, Version] | None:
+    """The cheapest way to the results, and the tape that it is on; None where there is nothing to
+    simplify.  The order of the products in a Jacobian is that of its plan.
+    """
+    planned = any(isinstance(x, Traced) and isinstance(x.step.call, Fill) for x in recorded.results)
+    if not structure.matters(recorded, products=not planned):
+        return None
+    algebra = Algebra(recorded)
+    algebra.factored = algebra.cholesky_of(algebra.version(spreads=False))
+    found = [algebra.version(spreads=False)]
+    algebra.there = certain = algebra.needed_anyway(found[0])
+    for _ in range(0 if planned else PASSES):
+        found.append(algebra.version(spreads=True))
+        there = certain | (found[0].needed & found[-1].needed)
+        if there == algebra.there or found[-1].needed == found[-2].needed:
+            break
+        algebra.there = there
+    return algebra, min(found, key=lambda one: one.cost)
 
 
 class _Lowering:

@@ -44,14 +44,14 @@ _SWAPS = frozenset({np.add, np.multiply, np.maximum, np.minimum, np.hypot, np.lo
 _FLOAT: Any = np.dtype(np.float64)
 
 
-def matters(recorded: Recorded) -> bool:
-    """Whether there are factorisations in a program, or products of products."""
+def matters(recorded: Recorded, *, products: bool) -> bool:
+    """Whether there are factorisations in a program, or ``products`` of products."""
     seen = Structure(lambda x: x)
     for k in needed(recorded.results):
         x = recorded.tape.results[k]
         if x.step.call in _LINALG and x.step.args[0].ndim == 2:
             return True
-        if x.step.call is np.matmul and any(map(seen.spreads, x.step.args)):
+        if products and x.step.call is np.matmul and any(map(seen.spreads, x.step.args)):
             return True
     return False
 
