@@ -123,15 +123,15 @@ class FusedWriter(BufferedWriter):
         names = [self._name(out) for out in outs]
         if kernel.listed:
             listed = self.names.numbered("list")
-            out = self.names.numbered("w")
-            self.once.append(f"{out} = np.empty({len(outs)})")
-            self.line(f"{kernel.name}({', '.join([*args, out])})", x)
-            self.line(f"{listed} = {out}.tolist()", x)
+            room = self.names.numbered("w")
+            self.once.append(f"{room} = np.empty({len(outs)})")
+            self.line(f"{kernel.name}({', '.join([*args, room])})", x)
+            self.line(f"{listed} = {room}.tolist()", x)
             names = [f"{listed}[{k}]" for k in range(len(outs))]
         else:
             self.line(f"{', '.join(names)} = {kernel.name}({', '.join(args)})", x)
-        for out, name in zip(outs, names, strict=True):
-            self.texts[out.number] = Text(name, ATOM)
+        for taken, name in zip(outs, names, strict=True):
+            self.texts[taken.number] = Text(name, ATOM)
         self._add(kernel)
 
     def _name(self, x: Traced) -> str:

@@ -42,7 +42,8 @@ def arrays_text(
     """A function that computes the arrays that are taken from what is given: arrays, or numbers of
     a kind.
 
-    Where there are sines, it returns whether it met arguments that only ``name``\\ ``_far`` can do.
+    Where there are sines, it returns whether it met arguments too large for it: the function whose
+    name ends in ``_far`` takes them.
     """
     loop_layout = Layout(loop, stretches(loop, longest=LONGEST, arrays=True))
     return _ArraysText(name, loop_layout, given, taken).kernel()
@@ -157,7 +158,7 @@ class _ArraysText:
 
     def _stretch(self, stretch: Stretch) -> Iterator[str]:
         each = f"for j in range({self.chunk}):"
-        first = {}
+        first: dict[str, None] = {}
         for place in range(stretch.start, stretch.start + stretch.period):
             for source in self.layout.sources(stretch, place):
                 if isinstance(source, Before):

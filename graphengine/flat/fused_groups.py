@@ -198,7 +198,7 @@ class _Copy:
         """What must be there before the call, or the group that it is in."""
         group = self.grouping.of.get(k)
         calls = [k] if group is None else self.grouping.members[group]
-        found = {}
+        found: dict[int, None] = {}
         for call in calls:
             for arg in _traced(self.old.steps[call].args):
                 own = group is not None and self.grouping.of.get(arg.number) == group
@@ -221,7 +221,7 @@ class _Copy:
         )
 
     def _added(self, step: Step, like: Traced) -> Traced:
-        return self.tape._added(step, like.shape, like.dtype)  # noqa: SLF001 (the tape's own copy)
+        return self.tape._added(step, like.shape, like.dtype)
 
     def _loop(self, shape: tuple[int, ...], members: Sequence[int]) -> None:
         """A step for a group, and one for each of its results that is needed elsewhere."""
@@ -241,7 +241,7 @@ class _Copy:
         section = self.old.steps[members[-1]].section
         args = tuple(map(self._new, order))
         size = (len(members),)  # never a number
-        whole = self.tape._added(  # noqa: SLF001 (a group is one step)
+        whole = self.tape._added(
             Step(loop, args, {}, view=False, section=section), size, np.dtype(np.float64)
         )
         for k in members:
@@ -257,7 +257,8 @@ def _key(arg: Any) -> int:
 
 
 def _call(x: Traced, places: dict[int, int]) -> Call:
-    args, kinds = [], []
+    args: list[int | Number] = []
+    kinds = []
     for arg in x.step.args:
         if isinstance(arg, (Traced, np.ndarray)):
             args.append(places[_key(arg)])

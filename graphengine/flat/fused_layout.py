@@ -20,7 +20,7 @@ class Here(NamedTuple):
 
 
 class Before(NamedTuple):
-    """Made in the repeat before, at ``place`` of the first repeat; the first one reads ``first``."""
+    """Made in the repeat before, where it stands at ``place``; the first repeat reads ``first``."""
 
     place: int
     first: int

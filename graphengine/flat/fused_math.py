@@ -4,7 +4,8 @@ A processor computes several entries at once where a loop holds no calls and no 
 library's functions are calls.  These are the usual ones in that form: the argument is reduced with
 π/2 or log 2 in parts (W. J. Cody and W. Waite, "Software Manual for the Elementary Functions",
 1980), then a polynomial is taken, for sine and cosine those of fdlibm (Sun Microsystems, 1993),
-for the logarithm as well.  All are within 3 units in the last place of the exact value, on numbers
+for the logarithm as well, for the small hyperbolic tangent the quotient of Cephes (S. L. Moshier,
+1989).  All are within 3 units in the last place of the exact value, on numbers
 that are none and infinities as NumPy has them.  Sine and cosine hold up to :data:`FAR`.
 """
 
@@ -134,6 +135,43 @@ def _log1p(x):
     return math.copysign(found, x) if y > 0.0 else found
 """
 
+_SIN1 = '''\
+def _sin1(x):
+    """The sine of one number: the reduction only where it is needed."""
+    if abs(x) > 0.7853981633974483:
+        return math.sin(x) if abs(x) > 100000.0 else _sin(x)
+    z = x * x
+    zz = z * z
+    a = -0.16666666666666632 + z * 0.00833333333332249
+    b = -0.0001984126982985795 + z * 2.7557313707070068e-06
+    c = -2.5050760253406863e-08 + z * 1.58969099521155e-10
+    return x * (1.0 + z * (a + zz * (b + zz * c)))
+'''
+
+_COS1 = '''\
+def _cos1(x):
+    """The cosine of one number."""
+    if abs(x) > 0.7853981633974483:
+        return math.cos(x) if abs(x) > 100000.0 else _cos(x)
+    z = x * x
+    zz = z * z
+    a = 0.0416666666666666 + z * -0.001388888888887411
+    b = 2.480158728947673e-05 + z * -2.7557314351390663e-07
+    c = 2.087572321298175e-09 + z * -1.1359647557788195e-11
+    return 1.0 - (0.5 * z - zz * (a + zz * (b + zz * c)))
+'''
+
+_TANH1 = '''\
+def _tanh1(x):
+    """The hyperbolic tangent of one number."""
+    if abs(x) > 0.625:
+        return _tanh(x)
+    z = x * x
+    p = (-0.9643991794250523 * z - 99.28772310019185) * z - 1614.6876844170845
+    q = ((z + 112.81167849163293) * z + 2235.4883906010045) * z + 4844.063053251255
+    return x * (1.0 + z * (p / q))
+'''
+
 _ALL = {
     "_quarters": _QUARTERS,
     "_wave": _WAVE,
@@ -145,6 +183,9 @@ _ALL = {
     "_tanh": _TANH,
     "_log": _LOG,
     "_log1p": _LOG1P,
+    "_sin1": _SIN1,
+    "_cos1": _COS1,
+    "_tanh1": _TANH1,
 }
 
 TEXTS = {name: INLINED + text for name, text in _ALL.items()}

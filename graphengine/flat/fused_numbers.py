@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from graphengine.flat.fused_groups import Loop, Number
 from graphengine.flat.fused_layout import (
     Address,
     Before,
@@ -21,7 +22,6 @@ from graphengine.flat.fused_layout import (
 from graphengine.flat.fused_math import FAR
 from graphengine.flat.fused_ops import MATH, WAVES, helpers, literal, statement
 from graphengine.flat.fused_repeats import Stretch, stretches
-from graphengine.flat.fused_groups import Loop, Number
 
 __all__ = ["Kernel", "numbers_text"]
 
@@ -202,8 +202,9 @@ class _NumbersText:
         self.scratch += CHUNK * len(rows)
         stored = [f"w[{row} + k - low] = {self.layout.name(place)}" for place, row in rows.items()]
         again = [
-            f"{self.layout.name(place)} = {loaded(f'w[{row} + k - low]', self.layout.call(place).kind)}"
+            f"{self.layout.name(place)} = {loaded(text, self.layout.call(place).kind)}"
             for place, row in rows.items()
+            for text in [f"w[{row} + k - low]"]
         ]
         ahead = "for k in range(low, high):"
         first = [ahead, *_inside([*self.body(stretch, free, exact=False), *stored])]

@@ -8,7 +8,7 @@ import numpy as np
 
 from graphengine.flat.writing import number
 from graphengine.tracing import Traced
-from graphengine.tracing.tape import BOOL, FLOAT
+from graphengine.tracing.tape import BOOL, FLOAT, INT
 
 __all__ = ["MATH", "WAVES", "fits", "helpers", "literal", "statement"]
 
@@ -62,6 +62,9 @@ entries at once (:mod:`graphengine.flat.fused_math`)."""
 WAVES = frozenset({np.sin, np.cos})
 """Those whose text of their own holds for moderate numbers alone."""
 
+_QUICK = frozenset({np.sin, np.cos, np.tanh})
+"""Those with a text for one number after another, too."""
+
 _OF_NUMBERS: dict[Any, str] = {
     np.tan: "math.tan({0})",
     np.arcsin: "math.asin({0})",
@@ -72,6 +75,9 @@ _OF_NUMBERS: dict[Any, str] = {
     np.power: "math.pow({0}, {1})",
 }
 """Functions of the C library alone: for arrays NumPy's own loops are as fast, or faster."""
+
+
+_TYPES = frozenset({FLOAT, BOOL, INT})
 
 
 def fits(x: Traced) -> bool:
@@ -94,7 +100,7 @@ def fits(x: Traced) -> bool:
 def _kind(arg: Any) -> str:
     """The kind of an operand: f, i, b as NumPy has them, n for a number; "" for what is none."""
     if isinstance(arg, (Traced, np.ndarray)):
-        known = arg.dtype == FLOAT or arg.dtype == BOOL or arg.dtype == np.intp
+        known = arg.dtype in _TYPES
         return arg.dtype.kind if known and (isinstance(arg, Traced) or arg.ndim) else ""
     return "n" if type(arg) in {float, int} else ""
 
@@ -102,15 +108,15 @@ def _kind(arg: Any) -> str:
 def statement(call: Any, operands: list[str], kind: str, *, exact: bool) -> str:
     """The expression of one entry; ``kind`` is that of the first operand.
 
-    ``exact`` takes the C library's functions, which numbers one after another are computed by
-    fastest; else those that several entries are computed by at once.
+    ``exact`` takes the functions for one number after another; else those without branches, by
+    which several entries are computed at once.
     """
     if call is np.where:
         return "{1} if {0} else {2}".format(*operands)
     if call == "astype":
         return f"1.0 if {operands[0]} else 0.0" if kind == "b" else f"float({operands[0]})"
     if call in MATH:
-        return f"{'math.' if exact else '_'}{MATH[call]}({operands[0]})"
+        return f"{_function(call, exact=exact)}({operands[0]})"
     for table in (_ARITHMETIC, _COMPARISONS, _LOGIC, _OF_NUMBERS):
         if call in table:
             return table[call].format(*operands)
@@ -119,7 +125,14 @@ def statement(call: Any, operands: list[str], kind: str, *, exact: bool) -> str:
 
 def helpers(call: Any, *, exact: bool) -> tuple[str, ...]:
     """The functions with a text of their own that the expression calls."""
-    return (f"_{MATH[call]}",) if call in MATH and not exact else ()
+    name = _function(call, exact=exact) if call in MATH else "math."
+    return () if name.startswith("math.") else (name,)
+
+
+def _function(call: Any, *, exact: bool) -> str:
+    if not exact:
+        return f"_{MATH[call]}"
+    return f"_{MATH[call]}1" if call in _QUICK else f"math.{MATH[call]}"
 
 
 def literal(value: Any) -> str:
