@@ -111,11 +111,11 @@ class Run:
             return Jacobian.zero(top.shape, source.shape)
         edges = self.edges(nodes, {source, *nodes}, named=named)
         try:
-            return eliminated(edges, good_order(edges, nodes[:-1]), self.limit).jacobians[
-                top, source
-            ]
+            order = good_order(edges, nodes[:-1])
+            found: Jacobian = eliminated(edges, order, self.limit).jacobians[top, source]
         except GraphEngineError as error:
             raise error.located(f"∂{top.name}/∂{source.name}") from None
+        return found
 
     def edges(
         self, nodes: Iterable[Node], reached: Container[Node], *, named: bool = False

@@ -153,6 +153,9 @@ def test_the_command_line_starts_without_heavy_modules(heavy: str) -> None:
 
 BUILTINS = {"eval", "exec", "compile", "__import__", "breakpoint", "input"}
 MODULES = {"pickle", "marshal", "shelve", "dill", "joblib", "code", "codeop"}
+RUNS_PROGRAMS = {PACKAGE / "flat" / "__init__.py", PACKAGE / "flat" / "fused.py"}
+"""Here ``exec`` makes functions of flat code: the project's own text, written from the tape of what
+the ops do, never from a spec; of a graph it holds names that were checked, and numbers."""
 RUNS_SUBMISSIONS = PACKAGE / "submission" / "runner.py"
 """The one module that runs somebody's Python file, in a process of its own."""
 
@@ -162,7 +165,8 @@ def test_nothing_evaluates_text_or_unpickles() -> None:
         for node in ast.walk(tree):
             place = f"{path}:{getattr(node, 'lineno', 0)}"
             if isinstance(node, ast.Name):
-                assert node.id not in BUILTINS, place
+                allowed = {"exec"} if path in RUNS_PROGRAMS else set()
+                assert node.id not in BUILTINS - allowed, place
             elif isinstance(node, ast.Import):
                 assert not {alias.name.split(".")[0] for alias in node.names} & MODULES, place
             elif isinstance(node, ast.ImportFrom):

@@ -155,22 +155,23 @@ def _function(
 ) -> Any:
     """The program as a function; what fails in it is handed to ``otherwise``."""
     names = tuple(recorded.inputs)
-    namespace: dict[str, Any] = {"np": np, "math": math, "scipy": scipy, "blas": blas, "lapack": lapack}
+    namespace: dict[str, Any] = {"np": np, "math": math, "scipy": scipy}
+    namespace |= {"blas": blas, "lapack": lapack}
     namespace |= {**program.constants, **program.functions, **loops(program)}
 
     def instead(*args: Any) -> Any:
         if program.witness and any(type(arg) is not float for arg in args):
             numbers = [_as_float(arg) for arg in args]
             if None not in numbers:
-                return function(*numbers)
+                return compiled(*numbers)
         return otherwise(_for_run(graph, names, args))
 
     namespace |= {"_FAILED": FAILED, "_otherwise": instead, "_array": array}
     exec("\n".join(program.setup), namespace)  # noqa: S102 (the text is the project's own)
     exec(program.function(guarded=True), namespace)  # noqa: S102 (the same)
-    function = namespace[program.name]
-    function.source, function.inputs = Source(program, graph.name), names
-    return function
+    compiled: Any = namespace[program.name]
+    compiled.source, compiled.inputs = Source(program, graph.name), names
+    return compiled
 
 
 def _as_float(given: Any) -> float | None:

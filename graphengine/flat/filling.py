@@ -94,16 +94,16 @@ class Fill:
         """The data, in the order of CSR: the plain meaning of what flat code does faster."""
         data = np.zeros(self.size) if self.base is None else self.base.copy()
         for value, target in zip(values, self.targets, strict=True):
-            view = data[target.places] if isinstance(target.places, np.ndarray) else None
-            if view is not None:
-                data[target.places] = value + (view if target.adds else 0.0)
+            places = target.places
+            if isinstance(places, Strided):
+                view = view_of(data, places)
+                view[...] = value + (view if target.adds else 0.0)
             else:
-                strided = view_of(data, target.places)
-                strided[...] = value + (strided if target.adds else 0.0)
+                data[places] = value + (data[places] if target.adds else 0.0)
         return data
 
 
-def view_of(data: NDArray[np.float64], places: Any) -> NDArray[np.float64]:
+def view_of(data: NDArray[np.float64], places: Strided) -> NDArray[np.float64]:
     """The view of ``data`` at evenly spaced places."""
     step = data.itemsize
     strides = tuple(step * n for n in places.strides)
@@ -122,11 +122,11 @@ def filled(jacobian: Jacobian) -> tuple[Fill, list[Any]]:
     for part in terms:
         stop = start + part.entries
         slots = np.arange(start, stop) if pattern.slots is None else pattern.slots[start:stop]
-        values = contract(part.factors, part.labels, part.sizes, DEFAULT_LIMIT, part.coef)
-        if known(values):
-            np.add.at(base, slots, np.asarray(values).reshape(-1))
+        numbers = contract(part.factors, part.labels, part.sizes, DEFAULT_LIMIT, part.coef)
+        if known(numbers):
+            np.add.at(base, slots, np.asarray(numbers).reshape(-1))
         else:
-            moving.append((values, slots.reshape(_sizes(part))))
+            moving.append((numbers, slots.reshape(_sizes(part))))
         start = stop
     values, targets, rest = _targets(_added(moving), base)
     return Fill(pattern.model, size, rest, targets), values
@@ -226,4 +226,3 @@ def _places(slots: Table) -> Places:
 
 def _packed(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(math.prod(shape[k + 1 :]) for k in range(len(shape)))
-

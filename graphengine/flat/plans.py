@@ -62,12 +62,12 @@ class Plan:
             f"∂{self.of}/∂{name} ({n:,} entries)"
             for name, n in zip(self.wrt, self.entries, strict=True)
         )
+        others = f"forward {self.forward:,}, reverse {self.reverse:,}"
         return "\n".join(
             [
                 head,
                 *lines,
-                f"multiplications: {self.multiplications:,}; "
-                f"forward {self.forward:,}, reverse {self.reverse:,}",
+                f"multiplications: {self.multiplications:,}; " + others,
             ]
         )
 
@@ -81,7 +81,9 @@ def plan(
     run = TracedRun(graph, leading_to([top]))
     independent = not any(run.depends(one, other) for one in sources for other in sources)
     groups = [list(sources)] if independent else [[source] for source in sources]
-    fills, results, products = [], [], []
+    fills: list[Fill] = []
+    results: list[Any] = []
+    products: list[Product] = []
     forward = reverse = 0
     try:
         for group in groups:
@@ -118,9 +120,7 @@ class _Accumulated(NamedTuple):
     jacobians: Sequence[Jacobian]
 
 
-def _accumulated(
-    run: TracedRun, top: Node, sources: Sequence[Node], order: Order
-) -> _Accumulated:
+def _accumulated(run: TracedRun, top: Node, sources: Sequence[Node], order: Order) -> _Accumulated:
     """The Jacobians by the chosen order, and what forward and reverse cost."""
     nodes = between(top, sources)
     inner = [node for node in nodes if node is not top]

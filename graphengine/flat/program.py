@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import itertools
 import keyword
 import math
@@ -77,7 +76,8 @@ class Program:
                 yield f"if {name}.__class__ is not np.ndarray or {name}.dtype != float:"
                 yield f"    {name} = _array({name})"
                 yield f"if {name}.shape != {x.shape}:"
-                yield f'    raise ValueError(f"{name}: expected shape {x.shape}, got {{{name}.shape}}")'
+                said = f"{name}: expected shape {x.shape}, got {{{name}.shape}}"
+                yield f'    raise ValueError(f"{said}")'
             if name in self.in_order:
                 yield f"if not {name}.flags.c_contiguous:"
                 yield f"    {name} = np.ascontiguousarray({name})"
@@ -167,7 +167,7 @@ class Names:
         return name
 
     def numbered(self, letter: str) -> str:
-        """``t1``, ``t2``, …"""
+        """The next of ``t1``, ``t2`` and so on."""
         count = self._counts.setdefault(letter + "#", itertools.count(1))
         name = f"{letter}{next(count)}"
         while name in self._used:
@@ -271,8 +271,10 @@ class Writer:
     def fill(self, x: Traced, fill: Fill) -> None:
         """The data of a matrix: an array for all of it, and each value written to its places."""
         data = self.names.numbered("data")
-        base = f"np.empty({fill.size})" if fill.base is None else f"{self.constant(fill.base).text}.copy()"
-        self.line(f"{data} = {base}", x)
+        made = f"np.empty({fill.size})"
+        if fill.base is not None:
+            made = f"{self.constant(fill.base).text}.copy()"
+        self.line(f"{data} = {made}", x)
         for value, target in zip(x.step.args, fill.targets, strict=True):
             self.put(x, data, value, target)
         self.texts[x.number] = Text(data, ATOM)

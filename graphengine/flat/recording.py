@@ -13,7 +13,7 @@ from graphengine.graph import Graph, Node
 from graphengine.jacobian import DEFAULT_LIMIT, Jacobian
 from graphengine.ops.base import Array, Op
 from graphengine.run import Run
-from graphengine.tracing import Tape, Traced, Untraceable, as_array, traced
+from graphengine.tracing import Tape, Traced, as_array, traced
 
 __all__ = ["Part", "Recorded", "TracedRun", "gradients", "leading_to", "reached_from"]
 
@@ -167,14 +167,14 @@ def gradients(graph: Graph, outputs: Sequence[Node], of: Node, wrt: Sequence[Nod
             hint=f"compile_jacobian({of.name!r}, …) gives its Jacobian",
         )
     run = TracedRun(graph, leading_to([*outputs, *([of] if wrt else [])]))
-    results: list[Any] = [run._values[node.number] for node in outputs]  # noqa: SLF001 (its own kind)
-    found = run._back_pass(of, reached_from(wrt)) if wrt else {}  # noqa: SLF001 (the same)
+    results: list[Any] = [run._values[node.number] for node in outputs]
+    found = run._back_pass(of, reached_from(wrt)) if wrt else {}
     results += [found.get(node, np.zeros(node.shape)) for node in wrt]
     names = {}
     for prefix, known_as in (
         ("grad_", found),
         ("", dict(zip(graph.nodes, run._values, strict=True))),
-    ):  # noqa: SLF001 (the same)
+    ):
         for node, value in known_as.items():
             if isinstance(value, Traced) and node.named:
                 names[value.number] = prefix + node.name

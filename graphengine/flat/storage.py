@@ -93,17 +93,22 @@ class Storage(Writer):
             if not isinstance(x.step.call, Fill):
                 continue
             for value, target in zip(x.step.args, x.step.call.targets, strict=True):
-                places = target.places
-                if target.adds or not isinstance(places, Strided):
-                    continue
-                while value.step.call in {np.reshape, np.transpose} and places is not None:
-                    if self.uses[value.number] != 1:
-                        places = None
-                        break
-                    places, value = _seen_from(value, places)  # noqa: PLW2901 (up the views)
-                if places is not None and self.uses[value.number] == 1 and self.can_fill(value):
-                    found[value.number] = (x, places)
+                if not target.adds and isinstance(target.places, Strided):
+                    inner, places = self._behind(value, target.places)
+                    if places is not None and self.can_fill(inner):
+                        found[inner.number] = (x, places)
         return found
+
+    def _behind(self, value: Traced, places: Strided) -> tuple[Traced, Strided | None]:
+        """The array that ``value`` is a view of and its places; None where it has others too, or is
+        used elsewhere.
+        """
+        seen: Strided | None = places
+        while value.step.call in {np.reshape, np.transpose} and seen is not None:
+            if self.uses[value.number] != 1:
+                return value, None
+            seen, value = _seen_from(value, seen)
+        return value, seen if self.uses[value.number] == 1 else None
 
     @staticmethod
     def can_fill(x: Traced) -> bool:

@@ -152,17 +152,8 @@ def _of_arrays(x: Traced, args: Sequence[Text], called: Callable[[Any], str]) ->
         return _method(step, args[0], _METHODS[call])
     if call is np.reshape:
         return _reshaped(step, args[0])
-    if call is np.transpose:
-        axes = params["axes"]
-        if axes == tuple(range(len(axes)))[::-1]:
-            return Text(f"{args[0].within(ATOM)}.T", ATOM)
-        return Text(f"{args[0].within(ATOM)}.transpose({', '.join(map(str, axes))})", ATOM)
-    if call == "getitem":
-        return Text(f"{args[0].within(ATOM)}[{_key(params['key'], args[1:])}]", ATOM)
-    if call == "astype":
-        return Text(f"{args[0].within(ATOM)}.astype(np.{params['dtype']})", ATOM)
-    if call == "item":
-        return Text(f"{args[0].within(ATOM)}[{params['place']}]", ATOM)
+    if call in {np.transpose, "getitem", "astype", "item"}:
+        return Text(args[0].within(ATOM) + _of_itself(step, args), ATOM)
     given = [arg.text for arg in args]
     if call in {"concatenate", "stack"}:
         given = ["[" + ", ".join(given) + "]"]
@@ -172,6 +163,20 @@ def _of_arrays(x: Traced, args: Sequence[Text], called: Callable[[Any], str]) ->
         params = {}
     given += [f"{name}={value!r}" for name, value in params.items()]
     return Text(f"{called(call)}({', '.join(given)})", ATOM)
+
+
+def _of_itself(step: Step, args: Sequence[Text]) -> str:
+    """What stands behind an array of which other entries, another order or type are asked."""
+    call, params = step.call, step.params
+    if call == "getitem":
+        return f"[{_key(params['key'], args[1:])}]"
+    if call == "astype":
+        return f".astype(np.{params['dtype']})"
+    if call == "item":
+        return f"[{params['place']}]"
+    axes = params["axes"]
+    turned = axes == tuple(range(len(axes)))[::-1]
+    return ".T" if turned else f".transpose({', '.join(map(str, axes))})"
 
 
 def _raveled(arg: Any, text: Text) -> str:
