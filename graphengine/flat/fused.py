@@ -83,6 +83,11 @@ class FusedWriter(BufferedWriter):
             program.lines[:0] = [Line(text, 0) for text in program.setup]
             program.setup.clear()
         program.setup[:0] = self.once
+        if len(program.lines) == 1:  # returned as it comes, in numbers of the right kind
+            names, _, called = program.lines[0].text.partition(" = ")
+            if called and program.returned in {names, f"({names})"}:
+                program.lines.clear()
+                program.returned, program.witness = called, ""
         return program
 
     def finish(self) -> None:
@@ -141,9 +146,9 @@ class FusedWriter(BufferedWriter):
     def _kept(self, kernel: Kernel) -> list[str]:
         """What the function is called with at the end: tables of numbers, room to keep some."""
         found = [self.constant(table).text for table in kernel.tables.values()]
-        if kernel.scratch:
+        for size in kernel.rooms.values():
             room = self.names.numbered("w")
-            self.once.append(f"{room} = np.empty({kernel.scratch})")
+            self.once.append(f"{room} = np.empty({size})")
             found.append(room)
         return found
 

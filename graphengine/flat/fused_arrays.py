@@ -70,7 +70,8 @@ class _ArraysText:
         rows = layout.rows + len(self.hands)
         most = max(LEAST, min(MOST, CACHE // max(rows, 1) // LEAST * LEAST))
         self.chunk = min(self.sizes[-1], most)
-        self.kernel_.scratch = rows * self.chunk
+        if rows:
+            self.kernel_.rooms["w"] = rows * self.chunk
         self.waves = any(call.function in WAVES for call in self.loop.calls)
 
     def kernel(self) -> Kernel:
@@ -113,8 +114,7 @@ class _ArraysText:
         for place, one in enumerate(self.homes):
             params.append((f"y{place + 1}", f"{LETTERS[one.kind]}[::1]"))
         params += [(table, "float64[::1]") for table in self.kernel_.tables]
-        if self.kernel_.scratch:
-            params.append(("w", "float64[::1]"))
+        params += [(room, "float64[::1]") for room in self.kernel_.rooms]
         return params, flat
 
     # --- one stretch ------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from graphengine.flat.fused_ops import fits
+from graphengine.flat.fused_ops import MATH, fits
 from graphengine.flat.merging import merge_products, merge_sums, needed, unguarded
 from graphengine.flat.recording import Recorded
 from graphengine.tracing import Step, Tape, Traced
@@ -103,10 +103,12 @@ class _Grouping:
             if k in self.of:
                 self.members[self.of[k]].append(k)
         for group, members in list(self.members.items()):
-            if not self._worthwhile(group[0], members):
-                del self.members[group]
-                for k in members:
-                    del self.of[k]
+            if self._worthwhile(group[0], members):
+                self.members[group] = self._ordered(members)
+                continue
+            del self.members[group]
+            for k in members:
+                del self.of[k]
 
     def _early(self) -> None:
         """Each call in the first group of its shape that can hold it.
@@ -156,6 +158,27 @@ class _Grouping:
         x = self.tape.results[members[0]]
         arrays = [arg.shape for arg in _traced(x.step.args) if arg.shape]
         return x.size >= LARGE and len(arrays) > 1 and any(shape != x.shape for shape in arrays)
+
+    def _ordered(self, members: Sequence[int]) -> list[int]:
+        """The calls in their order, but functions as soon as there is what they are of.
+
+        A sine and a cosine of the same number then share most of their work, and a function that
+        only the backward pass needs is computed while the forward pass waits for its own.
+        """
+        inside = set(members)
+        early: dict[int, list[int]] = defaultdict(list)
+        for k in members:
+            if self.tape.steps[k].call in MATH:
+                (arg,) = _traced(self.tape.steps[k].args)
+                early[arg.number if arg.number in inside else -1].append(k)
+        moved = {k for calls in early.values() for k in calls}
+        found: list[int] = []
+        waiting = [k for k in reversed(members) if k not in moved] + early[-1][::-1]
+        while waiting:
+            k = waiting.pop()
+            found.append(k)
+            waiting += reversed(early[k])
+        return found
 
 
 def _traced(args: Any) -> list[Traced]:

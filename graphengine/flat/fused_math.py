@@ -140,12 +140,14 @@ def _sin1(x):
     """The sine of one number: the reduction only where it is needed."""
     if abs(x) > 0.7853981633974483:
         return math.sin(x) if abs(x) > 100000.0 else _sin(x)
+    if x == 0.0:
+        return x
     z = x * x
     zz = z * z
     a = -0.16666666666666632 + z * 0.00833333333332249
     b = -0.0001984126982985795 + z * 2.7557313707070068e-06
     c = -2.5050760253406863e-08 + z * 1.58969099521155e-10
-    return x * (1.0 + z * (a + zz * (b + zz * c)))
+    return x + x * z * (a + zz * (b + zz * c))
 '''
 
 _COS1 = '''\
@@ -166,10 +168,12 @@ def _tanh1(x):
     """The hyperbolic tangent of one number."""
     if abs(x) > 0.625:
         return _tanh(x)
+    if x == 0.0:
+        return x
     z = x * x
     p = (-0.9643991794250523 * z - 99.28772310019185) * z - 1614.6876844170845
     q = ((z + 112.81167849163293) * z + 2235.4883906010045) * z + 4844.063053251255
-    return x * (1.0 + z * (p / q))
+    return x + x * z * (p / q)
 '''
 
 _ALL = {

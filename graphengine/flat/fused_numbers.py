@@ -46,8 +46,8 @@ class Kernel:
     """Whether what is given, numbers, comes in one array."""
     listed: bool = False
     """Whether what is taken, numbers, goes to one array."""
-    scratch: int = 0
-    """How many numbers it keeps on the way."""
+    rooms: dict[str, int] = field(default_factory=dict)
+    """Arrays in which it keeps numbers on the way, and of how many."""
     tables: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     """Numbers that differ from repeat to repeat."""
     helpers: list[str] = field(default_factory=list)
@@ -69,7 +69,8 @@ class _NumbersText:
         self.layout, self.loop, self.kinds = layout, layout.loop, kinds
         self.kernel_ = Kernel(name, "", "")
         self.packed = layout.moves or len(kinds) > SEPARATE
-        self.scratch = layout.rows
+        if layout.rows:
+            self.kernel_.rooms["w"] = layout.rows
         self.lines: list[str] = []
 
     def kernel(self) -> Kernel:
@@ -81,11 +82,9 @@ class _NumbersText:
         params = [("x", "float64[::1]")] if self.packed else list(self._given())
         made.packed, made.listed = self.packed, len(self.loop.taken) > SEPARATE
         params += [(table, "float64[::1]") for table in made.tables]
-        if self.scratch:
-            params.append(("w", "float64[::1]"))
+        params += [(room, "float64[::1]") for room in made.rooms]
         if made.listed:
             params.append(("out", "float64[::1]"))
-        made.scratch = self.scratch
         made.signature = f"({', '.join(kind for _, kind in params)}{',' * (len(params) == 1)})"
         head = f"def {made.name}({', '.join(name for name, _ in params)}):"
         made.text = (
@@ -198,13 +197,16 @@ class _NumbersText:
             if place not in free
         ]
         read = self._read(stretch, waiting, free)
-        rows = {place: self.scratch + CHUNK * k for k, place in enumerate(read)}
-        self.scratch += CHUNK * len(rows)
-        stored = [f"w[{row} + k - low] = {self.layout.name(place)}" for place, row in rows.items()]
+        # In an array of its own: within one, stores might change what is loaded next, and nothing
+        # would be computed at once.
+        rows = {place: f"p[{CHUNK * k} + k - low]" for k, place in enumerate(read)}
+        if rows:
+            rooms = self.kernel_.rooms
+            rooms["p"] = max(rooms.get("p", 0), CHUNK * len(rows))
+        stored = [f"{row} = {self.layout.name(place)}" for place, row in rows.items()]
         again = [
-            f"{self.layout.name(place)} = {loaded(text, self.layout.call(place).kind)}"
+            f"{self.layout.name(place)} = {loaded(row, self.layout.call(place).kind)}"
             for place, row in rows.items()
-            for text in [f"w[{row} + k - low]"]
         ]
         ahead = "for k in range(low, high):"
         first = [ahead, *_inside([*self.body(stretch, free, exact=False), *stored])]
