@@ -176,7 +176,7 @@ def _one_mistake(
 
     The first of them is compared in full, the others by what they condense to.
     """
-    k = case.first
+    k = case.smallest
     flow = case.flow(k, given)
     wanted = flow.claim(matrices[k]) - flow.value
     near = [mutant for mutant, effect in flow.effects if close(effect, wanted, flow)]
@@ -225,8 +225,9 @@ def _fits(
 
 def _two_mistakes(case: Case, matrices: Matrices) -> tuple[int, list[tuple[Mistake, ...]]]:
     """The pairs of mistakes that give the claim, and the rank of the likeliest."""
-    chosen = case.telling
-    k = case.first
+    k = case.smallest
+    others = [j for j in range(len(matrices)) if j != k]
+    chosen = [k, *others[:2]]
     flows = [case.flow(j) for j in chosen]
     wanted = [flow.claim(matrices[j]) - flow.value for flow, j in zip(flows, chosen, strict=True)]
     names = _Names(flows[0])

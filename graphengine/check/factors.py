@@ -19,7 +19,7 @@ def factor_on_a_link(case: Case, matrices: Matrices, *, minus: bool) -> tuple[Mi
 
     ``minus`` asks for factors with a wrong sign besides, which are two mistakes.
     """
-    flow = case.flow(case.first)
+    flow = case.flow(case.smallest)
     cuts = [mutant for mutant, _ in flow.effects if mutant.key[-1] in {"drop", "no penalty"}]
     for mutant in sorted(cuts, key=lambda one: one.key[-1] == "drop"):
         scales = _scales(case, matrices, mutant)

@@ -8,15 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from graphengine.check.mistakes.base import (
-    Change,
-    Link,
-    Mutant,
-    also_composite,
-    called,
-    mistake,
-    with_factor,
-)
+from graphengine.check.mistakes.base import Change, Link, Mutant, called, mistake, with_factor
 from graphengine.errors import GraphEngineError
 from graphengine.graph import Node
 from graphengine.jacobian import Jacobian
@@ -27,7 +19,6 @@ from graphengine.run import Run
 _BILINEAR = {"multiply", "matmul", "matvec", "outer", "dot", "kron", "add", "subtract"}
 
 
-@also_composite
 @mistake
 def wrong_argument(link: Link) -> Iterator[Mutant]:
     """Rows 25, 33, 38, 51: the rule at the pre- or the post-activation, or at another value."""
@@ -35,13 +26,13 @@ def wrong_argument(link: Link) -> Iterator[Mutant]:
         return
     for k, arg in enumerate(link.args):
         if k != link.place or link.op.name not in _BILINEAR:  # those do not look at their own
-            for stand_in in _stand_ins(link, link.given[k], arg.shape):
+            for stand_in in _stand_ins(link, link.child.args[k], arg.shape):
                 yield from _at(link, k, stand_in)
 
 
 def _at(link: Link, k: int, stand_in: StandIn) -> Iterator[Mutant]:
     """The rule with another value for the argument at ``k``."""
-    given = link.given[k]
+    given = link.child.args[k]
 
     def again() -> Jacobian:
         args = [*link.args[:k], stand_in.value, *link.args[k + 1 :]]
@@ -96,7 +87,6 @@ def own_factor(link: Link) -> Iterator[Mutant]:
         yield link.mutant(("itself", k), "swapped_arguments", says, made, rank=3)
 
 
-@also_composite
 @mistake
 def input_for_output(link: Link) -> Iterator[Mutant]:
     """Rows 37, 38: a rule in terms of the value, with the argument in its place."""
@@ -104,7 +94,7 @@ def input_for_output(link: Link) -> Iterator[Mutant]:
         return
     for k, arg in enumerate(link.args):
         if arg.shape == link.out.shape:
-            name = called(link.given[k])
+            name = called(link.child.args[k])
             says = f"the derivative at {link.told} is taken at the wrong value: {name} in place of "
             says += link.child.name
             made = partial(link.rule, arg, link.args)
@@ -146,7 +136,7 @@ def _stand_ins(link: Link, given: Node | Array, shape: tuple[int, ...]) -> Itera
             if node not in seen and fits and node.role != "constant":
                 seen.add(node)
                 value = run.value(node)
-                if value.shape != shape and value.shape == shape[::-1] and len(shape) == 2:
+                if value.shape == shape[::-1] and len(shape) == 2:
                     value = value.T
                 elif value.shape != shape:
                     value = np.broadcast_to(value, np.broadcast_shapes(value.shape, shape))

@@ -7,7 +7,7 @@ catalogue with its kind and the rows of evidence it answers; see :data:`LINKS` a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple, TypeAlias
@@ -24,12 +24,10 @@ from graphengine.ops.base import Array, Op
 from graphengine.run import Run
 
 __all__ = [
-    "COMPOSITE",
     "LINKS",
     "Change",
     "Link",
     "Mutant",
-    "also_composite",
     "called",
     "columns_times",
     "diagonal",
@@ -133,20 +131,10 @@ class Link:
         """The edge's op; None for a way of several edges."""
         return self.child.op if self.place is not None else None
 
-    @property
-    def given(self) -> Sequence[Node | Array]:
-        """The arguments of the op."""
-        return self.child.args
-
-    @property
-    def called(self) -> Mapping[str, str]:
-        """What the op's arguments are called."""
-        return self.child.called
-
     @cached_property
     def args(self) -> list[Array]:
-        """The values of the op's arguments."""
-        return [self.run.value(a) if isinstance(a, Node) else a for a in self.given]
+        """The values of the child's arguments."""
+        return [self.run.value(a) if isinstance(a, Node) else a for a in self.child.args]
 
     @cached_property
     def out(self) -> Array:
@@ -186,27 +174,14 @@ class Link:
         self.generator = generator
         return list(generator(self))
 
-    def takes(self, generator: Catalogued) -> bool:  # noqa: ARG002 (links of several steps ask)
-        """Whether the mistakes of a generator can be made here."""
-        return True
-
 
 LINKS: list[Catalogued] = []
 """The mistakes that can be made at a link, in the order of the modules."""
-
-COMPOSITE: set[Catalogued] = set()
-"""Those that are also made where several steps together are a known function."""
 
 
 def mistake(generator: Catalogued) -> Catalogued:
     """Register a mistake that can be made at a link."""
     LINKS.append(generator)
-    return generator
-
-
-def also_composite(generator: Catalogued) -> Catalogued:
-    """Register a mistake that is also made where steps are taken together."""
-    COMPOSITE.add(generator)
     return generator
 
 

@@ -27,7 +27,6 @@ from graphengine.check.mistakes.base import (
 from graphengine.check.mistakes.changes import Changed, pushed
 from graphengine.check.mistakes.layouts import blocks_exchanged
 from graphengine.check.mistakes.penalties import averages, penalty_name, regularisers
-from graphengine.check.mistakes.recognised import Recognised, recognised
 from graphengine.check.reference import path
 from graphengine.graph import Node
 from graphengine.jacobian import Jacobian
@@ -112,12 +111,6 @@ class Catalogue:
         return edge_jacobians(self.run, child)[parent]
 
     @cached_property
-    def composites(self) -> Mapping[Node, list[Recognised]]:
-        """The links of several steps that are a known function together, by their child."""
-        named = [*self.run.graph.named.values()]
-        return {child: list(recognised(self.run, child, self.path)) for child in named}
-
-    @cached_property
     def users(self) -> Mapping[Node, list[Link]]:
         """The links of one op each, by their parent."""
         found: dict[Node, list[Link]] = {node: [] for node in self.run.graph.nodes}
@@ -149,13 +142,10 @@ class Catalogue:
                 for link in (*self.edges[node], *self.ways.get(node, ()))
                 if link.parent in reached
             ]
-            if of.shape == wrt.shape:
+            if of.size > 1 and of.shape == wrt.shape:
                 whole = Link(self.run, of, wrt, lambda: self.run.structured(of, wrt))
                 if all(link.key != whole.key for link in found):
                     found.append(whole)
-            for node in inside:
-                links = self.composites[node] if node.named else ()
-                found += [link for link in links if link.parent in reached]
             self._links[of, wrt] = found
         return self._links[of, wrt]
 
@@ -177,7 +167,6 @@ class Catalogue:
             made = [
                 mutant
                 for one in self.generators
-                if link.takes(one)
                 for mutant in self._by_generator(one, link).values()
             ]
             self._mutants[link.key] = made

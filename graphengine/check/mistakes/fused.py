@@ -7,12 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from graphengine.check.mistakes.base import (
-    Link,
-    Mutant,
-    also_composite,
-    mistake,
-)
+from graphengine.check.mistakes.base import Link, Mutant, mistake
 from graphengine.jacobian import Jacobian, Rule, term
 from graphengine.ops.activations import sigmoid
 from graphengine.ops.base import Array
@@ -132,7 +127,6 @@ _ENTRYWISE: Mapping[tuple[str, int], tuple[Slip, ...]] = {
 _TABLES = ((_LAST_AXIS, "... <- ...i"), (_ENTRYWISE, "... <- ..."), (_ALL, "1 <- ..."))
 
 
-@also_composite
 @mistake
 def slips(link: Link) -> Iterator[Mutant]:
     """Rows 53, 54, 55 in one op: the steps of a loss mixed up."""

@@ -9,15 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from graphengine.check.mistakes.base import (
-    Change,
-    Link,
-    Mutant,
-    also_composite,
-    diagonal,
-    mistake,
-    with_factor,
-)
+from graphengine.check.mistakes.base import Change, Link, Mutant, diagonal, mistake, with_factor
 from graphengine.graph import Node
 from graphengine.jacobian import Jacobian, term
 from graphengine.jacobian.terms import Factor, Term
@@ -45,7 +37,7 @@ def transposed(link: Link) -> Iterator[Mutant]:
     """Rows 13, 61, 62, 70: a matrix in the rule transposed, reversed, shifted, or left out."""
     if link.op is None:
         return
-    named = link.jacobian.named(link.called).terms
+    named = link.jacobian.named(link.child.called).terms
     for k, part in enumerate(link.jacobian.terms):
         for f, factor in enumerate(part.factors):
             name = named[k].factors[f].text or "a factor"
@@ -90,7 +82,6 @@ def whole_transposed(link: Link) -> Iterator[Mutant]:
         yield link.mutant("T", "transposed", says, lambda: link.jacobian.T, rank=3)
 
 
-@also_composite
 @mistake
 def matrix_functions(link: Link) -> Iterator[Mutant]:
     """Rows 62, 63: the inverse, the determinant or a transpose left out of a matrix derivative."""
@@ -172,7 +163,6 @@ def upstream_transposed(link: Link) -> Iterator[Mutant]:
     yield link.mutant("upstream", "transposed", says, lambda: turned.compose(link.jacobian), rank=3)
 
 
-@also_composite
 @mistake
 def another_axis(link: Link) -> Iterator[Mutant]:
     """Row 12: a function along one axis (a softmax) taken along another, or over everything."""

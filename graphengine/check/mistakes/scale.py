@@ -49,7 +49,7 @@ def fixed_factor(link: Link) -> Iterator[Mutant]:
     """Rows 4, 8, 58, 71: a number in a product left out, or taken twice."""
     if link.op is None or link.op.name not in _PRODUCTS or link.place is None:
         return
-    other = link.given[1 - link.place]
+    other = link.child.args[1 - link.place]
     is_number = not isinstance(other, Node)
     if not is_number and not (isinstance(other, Node) and other.role == "constant"):
         return

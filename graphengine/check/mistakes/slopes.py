@@ -10,7 +10,6 @@ import numpy as np
 from graphengine.check.mistakes.base import (
     Link,
     Mutant,
-    also_composite,
     called,
     columns_times,
     diagonal,
@@ -110,11 +109,11 @@ def wrong_slope(link: Link) -> Iterator[Mutant]:
     x, out = link.run.value(link.parent), link.out
     unlikely = 3 if link.op is not None and link.op.family == "arithmetic" else 0
     not_own = f"is not that of {own or link.child.formula}"
-    for name, slope in _SLOPES.items():
-        if name not in _OWN.get(own, ()):
-            says = f"the slope {name} at {link.told} {not_own}"
-            made = slopes(link, partial(slope, out, x))
-            yield link.mutant(name, "wrong_slope", says, made, rank=4 + unlikely)
+    for name, slope in {**_SLOPES, **_OWN.get(own, {})}.items():
+        says = f"the slope {name} at {link.told} {not_own}"
+        made = slopes(link, partial(slope, out, x))
+        rank = 3 if name in _OWN.get(own, ()) else 4
+        yield link.mutant(name, "wrong_slope", says, made, rank=rank + unlikely)
     for other in _ACTIVATIONS:
         if other != own:
             says = f"the derivative of {other} in place of that of {own or 'this'} at {link.told}"
@@ -135,18 +134,6 @@ def wrong_slope(link: Link) -> Iterator[Mutant]:
         )
 
 
-@also_composite
-@mistake
-def own_slope(link: Link) -> Iterator[Mutant]:
-    """Rows 39, 48: what people get wrong in the slope of one function."""
-    if link.op is None or link.place != 0 or not link.alike or link.op.name not in _OWN:
-        return
-    for name, slope in _OWN[link.op.name].items():
-        says = f"the slope {name} at {link.told} is not that of {link.op.name}"
-        made = slopes(link, partial(slope, link.out, link.args[0]))
-        yield link.mutant(name, "wrong_slope", says, made, rank=3)
-
-
 def _slope_of(name: str, x: Array) -> Array:
     """The slopes of an op of one entry."""
     op = OPS[name]()
@@ -162,7 +149,7 @@ def _entrywise(link: Link) -> bool:
         return bool(terms) and all(diagonal(part) for part in terms)
     if link.op.name == "softmax":
         return True
-    nodes = sum(isinstance(arg, Node) for arg in link.given)
+    nodes = sum(isinstance(arg, Node) for arg in link.child.args)
     return isinstance(link.op, Elementwise) and (nodes == 1 or link.op.name == "prelu")
 
 
@@ -361,7 +348,7 @@ def not_one(link: Link) -> Iterator[Mutant]:
     if link.op is None or link.op.name not in {"add", "subtract"} or len(link.args) != 2:
         return
     for k in (0, 1):
-        given = link.given[k]
+        given = link.child.args[k]
         if isinstance(given, Node):
             says = f"{called(given)} in place of 1, as if of a product, at {link.told}"
 
