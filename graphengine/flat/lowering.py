@@ -15,6 +15,7 @@ import numpy as np
 from graphengine.flat import factors, structure
 from graphengine.flat.algebra import Algebra, Version
 from graphengine.flat.filling import Fill
+from graphengine.flat.merging import needed
 from graphengine.flat.recording import Recorded
 from graphengine.flat.structure import is_scalar
 from graphengine.tracing import Tape, Traced
@@ -35,6 +36,10 @@ _OF_FACTOR = frozenset({*_SOLVES, factors.cholesky_inverse, np.diagonal})
 """What reads one triangle of a Cholesky factor alone."""
 
 
+LONG = 200
+"""Programs of more calls are left as they are: all ways through them are not worth looking for."""
+
+
 def simplified(recorded: Recorded, *, reuse: bool = False) -> Recorded:
     """A program for the same results by less work; ``reuse``: for arrays in buffers."""
     found = _best_version(recorded)
@@ -48,7 +53,9 @@ def _best_version(recorded: Recorded) -> tuple[Algebra, Version] | None:
     simplify.  The order of the products in a Jacobian is that of its plan.
     """
     planned = any(isinstance(x, Traced) and isinstance(x.step.call, Fill) for x in recorded.results)
-    if not structure.matters(recorded, products=not planned):
+    if len(needed(recorded.results)) > LONG or not structure.matters(
+        recorded, products=not planned
+    ):
         return None
     algebra = Algebra(recorded)
     algebra.factored = algebra.cholesky_of(algebra.version(spreads=False))

@@ -86,7 +86,7 @@ def statements(writer: Storage, x: Traced, home: str) -> Iterator[str]:
 def _entry_by_entry(writer: Storage, x: Traced, home: str, given: str) -> Iterator[str]:
     repeats = _broadcasts(x)
     if repeats and x.shape[-1] < SHORT and x.step.call is np.multiply:
-        outer = _outer(x)
+        outer = _outer(x) if writer.gapless(x) else None
         if outer is not None:
             yield _outer_products(writer, x, home, *outer)
         else:

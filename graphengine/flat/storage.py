@@ -95,7 +95,10 @@ class Storage(Writer):
             for value, target in zip(x.step.args, x.step.call.targets, strict=True):
                 if not target.adds and isinstance(target.places, Strided):
                     inner, places = self._behind(value, target.places)
-                    if places is not None and self.can_fill(inner):
+                    if places is None or not self.can_fill(inner):
+                        continue
+                    blas = inner.step.call in {AddOuter, AddMatMul, *IN_PLACE}
+                    if not blas or _gapless(x.step.call, places):  # it would write into a copy
                         found[inner.number] = (x, places)
         return found
 
@@ -181,6 +184,13 @@ class Storage(Writer):
                     del self.buffers[root]
                     self.free.setdefault(self.sizes[flat], []).append(flat)
 
+    def gapless(self, x: Traced) -> bool:
+        """Whether what a call writes into lies in memory without gaps, in C order."""
+        place = self.places.get(x.number)
+        if place is not None:
+            return _gapless(place[0].step.call, place[1])
+        return not self.long_inside(x)
+
     def over(self, x: Traced) -> str | None:
         """The operand that an entry-by-entry call may write over."""
         adds = x.step.call in {AddOuter, AddMatMul, *IN_PLACE}
@@ -190,7 +200,8 @@ class Storage(Writer):
         first = [arg for arg in x.step.args[:1] if isinstance(arg, Traced)]
         for arg in first if adds else args:
             root = self.roots[arg.number]
-            others = [a for a in args if a is not arg and self.roots[a.number] is root]
+            rest = x.step.args[1:] if adds else [a for a in args if a is not arg]
+            others = [a for a in rest if isinstance(a, Traced) and self.roots[a.number] is root]
             if (
                 self.last.get(root.number) == x.number
                 and root.number in self.buffers
@@ -237,8 +248,7 @@ class Storage(Writer):
             if fill.base is not None:
                 made = f"{self.constant(fill.base).text}.copy()"
             self.program.setup.append(f"{name} = {made}")
-            rows = fill.rows
-            if rows is not None and rows >= max(LEAST, MANY * (fill.size // rows)):
+            if _by_columns(fill):
                 self._turned[matrix.number] = f"{name}_turned"
                 self.program.setup.append(f"{name}_turned = np.empty({fill.size})")
         return name
@@ -273,3 +283,14 @@ def _seen_from(value: Traced, places: Strided) -> tuple[Strided | None, Traced]:
         strides = tuple(places.strides[k] for k in back)
         return Strided(places.offset, inner.shape, strides), inner
     return None, inner
+
+
+def _by_columns(fill: Fill) -> bool:
+    """Whether a matrix of many equal rows is filled column by column."""
+    rows = fill.rows
+    return rows is not None and rows >= max(LEAST, MANY * (fill.size // rows))
+
+
+def _gapless(fill: Fill, places: Strided) -> bool:
+    """Whether places in a matrix's data lie one after another in memory."""
+    return places.whole and not _by_columns(fill)
