@@ -42,6 +42,8 @@ class Survey:
                 continue
             size = VISIBLE * float(np.max(np.abs(flow.value), initial=0.0))
             found = list(self._still_hidden(flow))
+            if not found:
+                continue
             effects = np.array([effect for _, effect in found]).reshape(len(found), -1)
             shows = (np.max(np.abs(effects), axis=1, initial=0.0) > size).tolist()
             for (mutant, _), visible in zip(found, shows, strict=True):

@@ -75,7 +75,7 @@ ALWAYS_FINITE: dict[str, Slope] = {
     "a divisor that is picked": lambda x: 1 / np.exp(x)[:, [0, 0, 1]],
     "a divisor of known factors": lambda x: 1 / (np.exp(x) * [1.0, -1.0, 2.0]),
     "1 / sqrt(1 + x²)": lambda x: 1 / np.sqrt(1 + np.square(x)),
-    "a branch": lambda x: np.where(x > 0, 1.0, np.exp(x)),
+    "a branch": lambda x: np.where(x > 0, 1.0, np.exp(np.minimum(x, 0.0))),
     "a comparison": lambda x: (x > 0).astype(float),
 }
 
