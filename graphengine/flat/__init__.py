@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Compiled", "CompiledJacobian", "compile_graph", "compile_jacobian"]
 
-FAILED = (ArithmeticError, ValueError, TypeError, LookupError)
-"""What Python's numbers and wrong inputs raise: the graph's own run then gives infinities, or says
-what is wrong."""
+FAILED = (ArithmeticError, ValueError, TypeError, LookupError, RuntimeWarning)
+"""What Python's numbers and wrong inputs raise, and NumPy's numbers where warnings are errors: the
+graph's own run then gives infinities, or says what is wrong."""
 
 
 class Compiled(Protocol):

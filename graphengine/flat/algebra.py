@@ -1,15 +1,13 @@
 """Matrix algebra on a recorded program: what a person does before writing the formulas down.
 
-Symmetric matrices are their own transposes, solves and inverses share one factorisation, and the
-product of a matrix that is a sum, an inverse or itself a product is distributed where that takes
-less work: ``(a A⁻¹ + P Q) x`` needs neither the inverse nor ``P Q``.  All rules are exact in real
-arithmetic.  (G. H. Golub and C. F. Van Loan, "Matrix Computations", 4th ed. 2013, section 1.1 on
-the order of products, chapters 3 and 4 on factors in place of inverses.)
+Symmetric matrices are their own transposes, and solves and inverses share one factorisation.  All
+rules are exact in real arithmetic.  (G. H. Golub and C. F. Van Loan, "Matrix Computations", 4th ed.
+2013, chapters 3 and 4 on factors in place of inverses.)
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,23 +24,17 @@ from graphengine.flat.factors import (
 )
 from graphengine.flat.merging import needed
 from graphengine.flat.recording import Recorded
-from graphengine.flat.structure import Structure, is_scalar
+from graphengine.flat.structure import Structure, is_scalar, shape_of, size_of
 from graphengine.tracing import Tape, Traced
 
-__all__ = ["Algebra", "Version"]
+__all__ = ["SOLVES", "Algebra", "Version"]
 
-BUDGET = 300_000
-"""Calls looked at for the sake of choices; beyond it products stay as they are."""
-WORTH = 50_000.0
-"""Products that cost less, with all that leads to them, stay as they are."""
-DEEP = 100
-"""Sums and products nested deeper stay as they are."""
-
-_SOLVES: dict[Any, Any] = {
+SOLVES: dict[Any, Any] = {
     cholesky_inverse: cholesky_solve,
     lu_inverse: lu_solve,
     np.linalg.inv: triangular_solve,  # recorded of Cholesky factors alone
 }
+"""What takes the place of an inverse in a product."""
 
 Terms = Sequence[tuple[Any, Any]]
 """Numbers, known or traced, and what they multiply."""
@@ -66,17 +58,11 @@ class Algebra:
         self.tape = Tape()
         self.inputs = {name: self.tape.input(name, x.shape) for name, x in recorded.inputs.items()}
         self.structure = Structure(self.turned)
-        self.factored: frozenset[int] = frozenset()
+        self.factored: set[int] = set()
         """The matrices whose Cholesky factor the program needs anyway."""
-        self.there: frozenset[int] = frozenset()
-        """What is computed anyway, as far as known."""
-        self._wanted = needed(recorded.results)
-        self._spreads = False
-        self._products: dict[Any, Any] = {}
-        self._costs: dict[int, float] = {}
+        self.wanted = needed(recorded.results)
         self._sums: dict[int, Terms] = {}
         self._turned: dict[Any, Any] = {}
-        self._work = self._depth = 0
         self._rules: dict[Any, Callable[..., Any]] = {
             np.transpose: lambda x, a: self.turned(a) if x.ndim == 2 else None,
             np.add: self._add,
@@ -85,25 +71,24 @@ class Algebra:
             np.divide: self._divide,
             np.matmul: lambda x, a, b: self.product(a, b) if x.ndim else None,
             np.linalg.inv: lambda _, a: self.inverse(a),
-            np.linalg.solve: lambda _, a, b: self._solved(a, b),
+            np.linalg.cholesky: lambda _, a: self.factored.add(a.number),
+            np.linalg.solve: lambda _, a, b: self.solved(a, b),
             np.linalg.slogdet: lambda _, a: self._slogdet(a),
             "item": self._item,
         }
 
     # --- the program, rebuilt ---------------------------------------------------------------
 
-    def version(self, *, spreads: bool) -> Version:
-        """The program by the rules; products are distributed where it ``spreads``."""
-        self._spreads, self._work = spreads, 0
-        self._products.clear()
-        self._costs.clear()
+    def version(self) -> Version:
+        """The program by the rules."""
         steps, old = self.recorded.tape.steps, self.recorded.tape.results
         inputs = self.recorded.inputs
         images: dict[int, Any] = {inputs[name].number: x for name, x in self.inputs.items()}
-        for k in self._wanted:
+        for k in self.wanted:
             if k not in images:
                 args = [images[a.number] if isinstance(a, Traced) else a for a in steps[k].args]
                 images[k] = self._image(old[k], args)
+                self.structure.look(images[k])
         results = [images[x.number] if isinstance(x, Traced) else x for x in self.recorded.results]
         wanted = needed(results)
         cost = sum(structure.price(self.tape.results[k]) for k in wanted)
@@ -119,36 +104,20 @@ class Algebra:
                 return found
         return self.tape.record(step.call, args, step.params, x.shape, x.dtype, view=step.view)
 
-    def cholesky_of(self, version: Version) -> frozenset[int]:
-        """The matrices that a version factors."""
-        found = (self.tape.results[k] for k in version.needed)
-        return frozenset(
-            x.step.args[0].number
-            for x in found
-            if x.step.call is np.linalg.cholesky and structure.is_plain(x)
+    def has_better_factors(self, version: Version) -> bool:
+        """Whether a version factors a matrix twice, as its Cholesky factor was met too late."""
+        steps = (self.tape.steps[k] for k in version.needed)
+        return any(
+            step.call is lu and step.args[0].number in self.factored
+            for step in steps
+            if isinstance(step.args[0], Traced)
         )
-
-    def needed_anyway(self, version: Version) -> frozenset[int]:
-        """What a version needs however its products are distributed."""
-        found: set[int] = set()
-        waiting = [x for x in version.results if isinstance(x, Traced)]
-        while waiting:
-            x = waiting.pop()
-            if x.number not in found:
-                found.add(x.number)
-                product = x.step.call is np.matmul or x.step.call in _SOLVES.values()
-                waiting += [
-                    arg
-                    for arg in x.step.args
-                    if isinstance(arg, Traced) and not (product and self.structure.spreads(arg))
-                ]
-        return frozenset(found)
 
     # --- sums -------------------------------------------------------------------------------
 
     def turned(self, x: Any) -> Any:
         """The transpose; of a vector it is itself."""
-        if np.ndim(x) < 2 or self.structure.symmetric(x):
+        if len(shape_of(x)) < 2 or self.structure.symmetric(x):
             return x
         if isinstance(x, Traced):
             return np.transpose(x)
@@ -197,9 +166,9 @@ class Algebra:
         if not is_scalar(number) or isinstance(number, Traced) or number != 1:
             if structure.is_product(x):
                 left, right = x.step.args
-                if np.size(right) <= min(np.size(left), x.size - 1):
+                if size_of(right) <= min(size_of(left), x.size - 1):
                     return np.matmul(left, np.multiply(number, right))
-                if np.size(left) < x.size:
+                if size_of(left) < x.size:
                     return np.matmul(np.multiply(number, left), right)
             return np.multiply(number, x)
         return x
@@ -209,11 +178,11 @@ class Algebra:
         return any(isinstance(one, Traced) and one.number in ours for _, one in self.terms(b))
 
     def _add(self, x: Traced, a: Any, b: Any) -> Any:
-        same = np.shape(a) == np.shape(b) == x.shape != ()
+        same = shape_of(a) == shape_of(b) == x.shape != ()
         return self.added(a, b) if same and self._shared(a, b) else None
 
     def _subtract(self, x: Traced, a: Any, b: Any) -> Any:
-        same = np.shape(a) == np.shape(b) == x.shape != ()
+        same = shape_of(a) == shape_of(b) == x.shape != ()
         if not same or a is b or not self._shared(a, b):
             return None
         return self.added(a, self.scaled(-1.0, b))
@@ -244,17 +213,15 @@ class Algebra:
         factors = self.tape.record(lu, (a,), {}, a.shape)
         return self.tape.record(lu_inverse, (factors,), {}, a.shape)
 
-    def _solved(self, a: Any, b: Any) -> Any:
-        inverse = self.inverse(a)
-        if self._spreads:
-            return self.product(inverse, b)
-        return self.solve(*structure.unturned(inverse), b)
+    def solved(self, a: Any, b: Any) -> Any:
+        """``A⁻¹ b`` by the factor that there is."""
+        return self.solve(*structure.unturned(self.inverse(a)), b)
 
     def solve(self, inverse: Any, turned: bool, right: Any) -> Any:  # noqa: FBT001 (a fact, not a switch)
         """``A⁻¹ right`` without the inverse, with ``turned`` ``A⁻ᵀ right``."""
         number, right = self.structure.multiple(right)
         (factor,) = inverse.step.args
-        call = _SOLVES[inverse.step.call]
+        call = SOLVES[inverse.step.call]
         trans = turned and not self.structure.symmetric(inverse)
         if call is triangular_solve and trans and isinstance(right, Traced):
             inner = right.step  # L⁻ᵀ (L⁻¹ b)
@@ -279,117 +246,12 @@ class Algebra:
         factor = self.tape.record(np.linalg.cholesky, step.args, {}, step.args[0].shape)
         return 2 * np.log(np.diagonal(factor, axis1=-2, axis2=-1)).sum()
 
-    # --- products ---------------------------------------------------------------------------
-
     def product(self, a: Any, b: Any) -> Any:
-        """``a @ b`` of matrices and vectors, by the way that takes the least work."""
+        """``a @ b`` of matrices and vectors."""
         if isinstance(b, Traced) and b.step.call is np.linalg.inv and self.turned(b) is a:
             (factor,) = b.step.args  # L⁻ᵀ L⁻¹
             return self.tape.record(cholesky_inverse, (factor,), {}, b.shape)
-        shaped = self.structure.spreads(a) or self.structure.spreads(b)
-        if not self._spreads or not shaped or self._work > BUDGET or self._depth > DEEP:
-            return self._plain(a, b)
-        if self._pair(a, b) not in self._products:
-            plain = self._plain(a, b)
-            self._keep(a, b, plain)  # while ways that lead back to it are looked for
-            if self._cost(plain) > WORTH:
-                self._keep(a, b, min((plain, *self._ways(a, b)), key=self._cost))
-        return self._products[self._pair(a, b)]
-
-    def _pair(self, *factors: Any) -> Any:
-        return tuple(map(self.structure.key, factors))
-
-    def _keep(self, a: Any, b: Any, found: Any) -> None:
-        turned = self.turned(b), self.turned(a)
-        self._products[self._pair(*turned)] = self.turned(found)
-        self._products[self._pair(a, b)] = found
-
-    def _ways(self, a: Any, b: Any) -> Iterator[Any]:
-        """``a @ b`` by the parts of ``a``, and by those of ``b``."""
-        self._depth += 1
-        by_left = self._spread(a, b)
-        if by_left is not None:
-            yield by_left
-        by_right = self._spread(self.turned(b), self.turned(a))
-        if by_right is not None:
-            yield self.turned(by_right)
-        self._depth -= 1
-
-    def _cost(self, x: Any) -> float:
-        """Of all that leads to ``x`` and is not computed anyway."""
-        if not isinstance(x, Traced):
-            return 0.0
-        if x.number not in self._costs:
-            seen: set[int] = set()
-            waiting = [x]
-            while waiting:
-                one = waiting.pop()
-                if one.number not in self.there and one.number not in seen:
-                    seen.add(one.number)
-                    waiting += [arg for arg in one.step.args if isinstance(arg, Traced)]
-            self._work += len(seen)
-            self._costs[x.number] = sum(structure.price(self.tape.results[k]) for k in seen)
-        return self._costs[x.number]
-
-    def _plain(self, a: Any, b: Any) -> Any:
-        """The product as it stands, or as the transpose of one; by inverses it is a solve."""
-        if self._spreads:
-            for one, other, swapped in ((a, b, False), (b, a, True)):
-                inner, turned = structure.unturned(one)
-                if structure.is_inverse(inner):
-                    solved = self.solve(
-                        inner, turned ^ swapped, self.turned(other) if swapped else other
-                    )
-                    return self.turned(solved) if swapped else solved
-            left, turned = structure.unturned(a)
-            if turned and np.ndim(b) == 2 and self.turned(b) is structure.unturned(b)[0]:
-                return self.turned(np.matmul(self.turned(b), left))
         return np.matmul(a, b)
-
-    def _spread(self, a: Any, b: Any) -> Any:
-        """``a @ b`` by the parts of ``a``; None where it has none."""
-        if not self.structure.spreads(a):
-            return None
-        diagonal = self.structure.diagonal(a)
-        if diagonal is not None:
-            if is_scalar(diagonal):
-                return self.scaled(diagonal, b)
-            return np.multiply(diagonal.reshape(-1, *(1,) * (np.ndim(b) - 1)), b)
-        x, flip = structure.unturned(a)
-        call = x.step.call
-        if call in _SOLVES.values():
-            return self._spread_solve(x, b, flip=flip)
-        args = [self.turned(one) if flip else one for one in x.step.args]
-        if call is np.matmul:
-            left, right = args[::-1] if flip else args
-            return self.product(left, self.product(right, b))
-        number, rest = structure.multiple_of(x)
-        if rest is not x:
-            return self.scaled(number, self.product(self.turned(rest) if flip else rest, b))
-        if call in {np.add, np.subtract}:
-            first, second = (self.product(one, b) for one in args)
-            return self.added(first, second if call is np.add else self.scaled(-1.0, second))
-        outer = structure.outer(x)
-        return None if outer is None else _outer_times(*(outer[::-1] if flip else outer), b)
-
-    def _spread_solve(self, x: Traced, b: Any, *, flip: bool) -> Any:
-        """``A⁻¹ (B b)``, or ``Bᵀ (A⁻ᵀ b)``; None where ``A⁻¹ B`` is there, or is the smaller."""
-        if x.number in self.there or np.size(b) >= x.size:
-            return None
-        right, factor = x.step.args
-        trans = bool(x.step.params.get("trans"))
-        record = self.tape.record
-        call = next(inverse for inverse, solve in _SOLVES.items() if solve is x.step.call)
-        inverse = record(call, (factor,), {}, factor.shape)
-        if flip:
-            return self.product(self.turned(right), self.solve(inverse, not trans, b))
-        return self.solve(inverse, trans, self.product(right, b))
-
-
-def _outer_times(column: Any, row: Any, b: Any) -> Any:
-    """``u (vᵀ b)``."""
-    inner = np.matmul(row, b)
-    return np.multiply(column if np.ndim(b) == 1 else column[:, None], inner)
 
 
 def _negative(number: Any) -> bool:

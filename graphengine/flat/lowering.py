@@ -6,7 +6,7 @@ does as well is left to NumPy.  For buffers the calls become those that work in 
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -14,10 +14,11 @@ import numpy as np
 
 from graphengine.flat import factors, structure
 from graphengine.flat.algebra import Algebra, Version
+from graphengine.flat.distribution import Distribution
 from graphengine.flat.filling import Fill
 from graphengine.flat.merging import needed
 from graphengine.flat.recording import Recorded
-from graphengine.flat.structure import is_scalar
+from graphengine.flat.structure import is_scalar, shape_of
 from graphengine.tracing import Tape, Traced
 
 __all__ = ["simplified"]
@@ -57,16 +58,18 @@ def _best_version(recorded: Recorded) -> tuple[Algebra, Version] | None:
         recorded, products=not planned
     ):
         return None
-    algebra = Algebra(recorded)
-    algebra.factored = algebra.cholesky_of(algebra.version(spreads=False))
-    found = [algebra.version(spreads=False)]
-    algebra.there = certain = algebra.needed_anyway(found[0])
+    algebra = Distribution(recorded)
+    first = algebra.version()
+    if algebra.has_better_factors(first):
+        first = algebra.version()
+    found = [first]
+    certain = algebra.needed_anyway(first)
+    there = certain | algebra.used_widely(first)
     for _ in range(0 if planned else PASSES):
-        found.append(algebra.version(spreads=True))
-        there = certain | (found[0].needed & found[-1].needed)
-        if there == algebra.there or found[-1].needed == found[-2].needed:
+        found.append(algebra.distributed(there))
+        there = certain | (first.needed & found[-1].needed)
+        if not algebra.looked or there == algebra.there or found[-1].needed == found[-2].needed:
             break
-        algebra.there = there
     return algebra, min(found, key=lambda one: one.cost)
 
 
@@ -81,7 +84,11 @@ class _Lowering:
             algebra.inputs[name].number: x for name, x in self.inputs.items()
         }
         self.steps = [algebra.tape.results[k] for k in sorted(version.needed)]
-        self.uses = self._uses()
+        self.users: dict[int, list[Traced]] = defaultdict(list)
+        for x in self.steps:
+            for arg in _traced(x.step.args):
+                self.users[arg.number].append(x)
+        self.shown = {x.number for x in _traced(version.results)}
         self.groups = self._groups()
         self.pieces: dict[int, Any] = {}
         self.calls: dict[Any, Callable[[Traced], Any]] = {
@@ -90,11 +97,9 @@ class _Lowering:
             factors.lu_slogdet: lambda x: self.by_numpy(x, np.linalg.slogdet),
         }
 
-    def _uses(self) -> Counter[int]:
-        """How many calls and results use each number."""
-        found = Counter(arg.number for x in self.steps for arg in _traced(x.step.args))
-        found.update(x.number for x in _traced(self.version.results))
-        return found
+    def used_once(self, x: Traced) -> bool:
+        """Whether one call alone reads ``x``."""
+        return len(self.users[x.number]) == 1 and x.number not in self.shown
 
     def _groups(self) -> dict[int, list[Traced]]:
         """For each solve those that one call does: equally many solves lead to all of them."""
@@ -166,7 +171,7 @@ class _Lowering:
 
     def alone(self, factor: Traced) -> bool:
         """Whether one call uses a factor."""
-        users = [x for x in self.steps if any(arg is factor for arg in x.step.args)]
+        users = self.users[factor.number]
         return len({self.groups.get(x.number, [x])[0].number for x in users}) == 1
 
     def by_numpy(self, x: Traced, call: Any) -> Traced:
@@ -242,7 +247,7 @@ class _InPlace(_Lowering):
             a, b = x.step.args
             pairs = [(a, b)] if x.step.call is np.subtract else [(a, b), (b, a)]
             for whole, other in pairs:
-                d = diagonal(other) if np.shape(other) == np.shape(whole) == x.shape else None
+                d = diagonal(other) if shape_of(other) == shape_of(whole) == x.shape else None
                 if d is not None and isinstance(whole, Traced) and diagonal(whole) is None:
                     found[x.number] = whole, -d if x.step.call is np.subtract else d
                     break
@@ -254,16 +259,16 @@ class _InPlace(_Lowering):
             if x.step.call is not np.linalg.cholesky or x.ndim != 2:
                 continue
             inner = x.step.args[0]
-            while self.uses[inner.number] == 1 and inner.number in self.diagonals:
+            while self.used_once(inner) and inner.number in self.diagonals:
                 inner = self.diagonals[inner.number][0]
             number, product = self.algebra.structure.multiple(inner)
             if not isinstance(product, Traced) or product.step.call is not np.matmul:
                 continue
             one = inner
-            while self.uses[one.number] == 1 and one is not product:
+            while self.used_once(one) and one is not product:
                 one = next(arg for arg in one.step.args if not is_scalar(arg))
             a, b = product.step.args
-            if self.uses[one.number] == 1 and self.algebra.turned(a) is b:
+            if self.used_once(one) and self.algebra.turned(a) is b:
                 yield inner.number, (number, a)
 
     def arguments(self, x: Traced) -> Iterator[Traced]:
@@ -290,9 +295,8 @@ class _InPlace(_Lowering):
         """The lower factor, as the transpose of the upper one that is made."""
         if not _one_matrix(x):
             return self.plain(x, x.step.call, x.step.args)
-        users = [one.step.call for one in self.steps if any(a is x for a in one.step.args)]
-        shown = any(x is result for result in self.version.results)
-        clean = int(shown or any(call not in _OF_FACTOR for call in users))
+        read = all(one.step.call in _OF_FACTOR for one in self.users[x.number])
+        clean = int(not read or x.number in self.shown)
         given = [self.get(arg) for arg in x.step.args]
         upper = self.tape.record(factors.factor_cholesky, given, {"clean": clean}, x.shape)
         self.uppers[x.number] = upper

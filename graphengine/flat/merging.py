@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from graphengine.tracing import Step, Tape, Traced, guarded_product
+from graphengine.tracing import Step, Tape, Traced, guarded_product, meets_infinity
 
 __all__ = [
     "AddMatMul",
@@ -60,8 +60,8 @@ def _replaced(tape: Tape, x: Traced, call: Any, args: tuple[Any, ...]) -> None:
 
 
 def unguarded(tape: Tape, results: Sequence[Any]) -> list[Traced]:
-    """Let guarded products be plain ones; the results that they lead to are to be checked: where
-    zero met infinity they are not numbers.
+    """Let guarded products be plain ones; the results that they and matrix products lead to are to
+    be checked: where zero met infinity they are not numbers.
     """
     tainted: set[int] = set()
     for k in needed(results):
@@ -69,6 +69,8 @@ def unguarded(tape: Tape, results: Sequence[Any]) -> list[Traced]:
         guarded = step.call is guarded_product
         if guarded:
             _replaced(tape, tape.results[k], np.multiply, step.args)
+        elif step.call in {np.matmul, np.einsum}:
+            guarded = meets_infinity(*(arg for arg in step.args if not isinstance(arg, str)))
         if guarded or any(isinstance(arg, Traced) and arg.number in tainted for arg in step.args):
             tainted.add(k)
     return [x for x in results if isinstance(x, Traced) and x.number in tainted]

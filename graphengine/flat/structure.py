@@ -31,6 +31,8 @@ __all__ = [
     "multiple_of",
     "outer",
     "price",
+    "shape_of",
+    "size_of",
     "unturned",
 ]
 
@@ -49,6 +51,8 @@ def matters(recorded: Recorded, *, products: bool) -> bool:
     seen = Structure(lambda x: x)
     for k in needed(recorded.results):
         x = recorded.tape.results[k]
+        if x.ndim == 2:
+            seen.spreads(x)
         if x.step.call in _LINALG and x.step.args[0].ndim == 2:
             return True
         if products and x.step.call is np.matmul and any(map(seen.spreads, x.step.args)):
@@ -59,9 +63,19 @@ def matters(recorded: Recorded, *, products: bool) -> bool:
 # --- of one call --------------------------------------------------------------------------
 
 
+def shape_of(x: Any) -> tuple[int, ...]:
+    """The shape of an array; that of a number is ``()``."""
+    return x.shape if isinstance(x, (Traced, np.ndarray)) else ()
+
+
+def size_of(x: Any) -> int:
+    """How many entries ``x`` has."""
+    return math.prod(shape_of(x))
+
+
 def is_scalar(x: Any) -> bool:
     """Whether ``x`` is a number, known or traced."""
-    return bool(np.shape(x) == ())
+    return shape_of(x) == ()
 
 
 def is_plain(x: Any) -> bool:
@@ -109,7 +123,7 @@ def _multiplied(x: Traced) -> Any:
         pairs = (args, args[::-1]) if call is np.multiply else (args[::-1],)
         for number, rest in pairs:
             zero = call is np.divide and not isinstance(number, Traced) and np.all(number == 0)
-            if is_scalar(number) and np.shape(rest) == x.shape != () and not zero:
+            if is_scalar(number) and shape_of(rest) == x.shape != () and not zero:
                 return rest
     return x
 
@@ -120,7 +134,7 @@ def outer(x: Traced) -> tuple[Any, Any] | None:
         return None
     rows, columns = x.shape
     for column, row in (x.step.args, x.step.args[::-1]):
-        if np.shape(column) == (rows, 1) and np.shape(row) in {(columns,), (1, columns)}:
+        if shape_of(column) == (rows, 1) and shape_of(row) in {(columns,), (1, columns)}:
             return column.reshape(-1), row.reshape(-1)
     return None
 
@@ -137,9 +151,15 @@ class Structure:
         self._spreads: dict[Any, bool] = {}
         self._constants: dict[int, Any] = {}
 
+    def look(self, x: Any) -> None:
+        """Look at ``x`` after all that leads to it: long sums are not gone through at once."""
+        if len(shape_of(x)) == 2:
+            self.symmetric(x)
+            self.spreads(x)
+
     def symmetric(self, x: Any) -> bool:
         """Whether it can be seen that ``x`` is symmetric."""
-        if np.ndim(x) != 2 or x.shape[0] != x.shape[1]:
+        if len(shape_of(x)) != 2 or x.shape[0] != x.shape[1]:
             return False
         key = self.key(x)
         if key not in self._symmetric:
@@ -173,12 +193,14 @@ class Structure:
         """Whether one is the transpose of the other, also as a column and a row."""
         for column, row in ((a, b), (b, a)):
             if (
-                np.ndim(row) == 1
+                len(shape_of(row)) == 1
                 and isinstance(row, Traced)
-                and np.shape(column) == (*row.shape, 1)
+                and shape_of(column) == (*row.shape, 1)
             ):
                 return row.reshape(-1, 1) is column
-        return np.shape(a) == np.shape(b)[::-1] and np.ndim(a) == 2 and self._is_transpose(a, b)
+        return (
+            shape_of(a) == shape_of(b)[::-1] and len(shape_of(a)) == 2 and self._is_transpose(a, b)
+        )
 
     def _is_transpose(self, a: Any, b: Any) -> bool:
         if isinstance(a, Traced) != isinstance(b, Traced):
@@ -213,12 +235,12 @@ class Structure:
         """The diagonal of a diagonal matrix, as a vector, or as a number where it repeats one;
         None of other matrices.
         """
-        if np.ndim(x) != 2 or x.shape[0] != x.shape[1]:
+        if len(shape_of(x)) != 2 or x.shape[0] != x.shape[1]:
             return None
         if isinstance(x, Traced):
             if x.step.call is np.diag:
                 return x.step.args[0]
-            number, rest = multiple_of(x)
+            number, rest = self.multiple(x)
             inner = None if rest is x else self.diagonal(rest)
             return None if inner is None else number * inner
         entries = np.diagonal(x)
@@ -229,7 +251,7 @@ class Structure:
 
     def spreads(self, x: Any) -> bool:
         """Whether products with ``x`` have a cheaper way to look for."""
-        if np.ndim(x) != 2 or 0 in x.shape:
+        if len(shape_of(x)) != 2 or 0 in x.shape:
             return False
         key = self.key(x)
         if key not in self._spreads:
@@ -244,7 +266,7 @@ class Structure:
         if call is np.transpose:
             return self.spreads(args[0])
         if call in {np.add, np.subtract}:
-            return all(np.shape(arg) == x.shape for arg in args) and any(map(self.spreads, args))
+            return all(shape_of(arg) == x.shape for arg in args) and any(map(self.spreads, args))
         rest = _multiplied(x)
         return self.spreads(rest) if rest is not x else outer(x) is not None
 
@@ -262,7 +284,7 @@ def _right(step: Any) -> int:
 
 
 _MULTIPLICATIONS: dict[Any, Callable[[Any], float]] = {
-    np.matmul: lambda s: np.size(s.args[0]) * (s.args[1].shape[1] if s.args[1].ndim > 1 else 1),
+    np.matmul: lambda s: size_of(s.args[0]) * (s.args[1].shape[1] if s.args[1].ndim > 1 else 1),
     np.linalg.cholesky: lambda s: _size(s.args[0]) / 6,
     np.linalg.inv: lambda s: _size(s.args[0]),
     np.linalg.slogdet: lambda s: _size(s.args[0]) / 3,
@@ -285,4 +307,4 @@ def price(x: Traced) -> float:
         return CALL / 50
     plain = all(map(is_plain, step.args))
     count = _MULTIPLICATIONS.get(step.call, lambda _: 0.0)(step) if plain else 0.0
-    return count + ENTRY * (x.size + sum(map(np.size, step.args))) + CALL
+    return count + ENTRY * (x.size + sum(map(size_of, step.args))) + CALL

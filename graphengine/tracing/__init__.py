@@ -21,7 +21,7 @@ from graphengine.tracing import (  # noqa: F401 (what they hold is registered by
     reductions,
     views,
 )
-from graphengine.tracing.infinite import guarded, guarded_product, warns
+from graphengine.tracing.infinite import guarded, guarded_product, meets_infinity, warns
 from graphengine.tracing.picking import taken
 from graphengine.tracing.tape import (
     INT,
@@ -46,6 +46,7 @@ __all__ = [
     "guarded",
     "guarded_product",
     "known",
+    "meets_infinity",
     "placed",
     "recorded",
     "taken",

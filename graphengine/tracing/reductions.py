@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from graphengine.tracing.elementwise import elementwise
-from graphengine.tracing.infinite import never_negative
+from graphengine.tracing.infinite import facts
 from graphengine.tracing.tape import HANDLED, INT, DType, Traced, Untraceable, handles
 from graphengine.tracing.views import axes_of, reshaped
 
@@ -65,7 +65,7 @@ def _says_nothing(call: Any, initial: float, x: Traced) -> bool:
     """Whether the reduction of a nonempty ``x`` is the same without ``initial``."""
     if initial == _NEUTRAL[call]:
         return True
-    return call is np.max and initial == 0 and never_negative(x)
+    return call is np.max and initial == 0 and facts(x).not_negative
 
 
 def _first_axis(function: Callable[..., Any]) -> Callable[..., Any]:

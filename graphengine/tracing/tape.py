@@ -101,6 +101,8 @@ class Tape:
         self.steps: list[Step] = []
         self.results: list[Traced] = []
         self.sections: list[Any] = [None]
+        self.facts: list[Any] = []
+        """What is seen of the numbers of each result (:mod:`graphengine.tracing.infinite`)."""
         self._known: dict[Any, Traced] = {}
         self._held: list[Any] = []  # what keys name by its identity must stay alive
 

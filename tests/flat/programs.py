@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import ast
 import zlib
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pytest
 from numpy.typing import NDArray
 
 import graphengine as ge
@@ -19,17 +18,6 @@ from graphengine.ops.base import Op
 
 Array = NDArray[Any]
 Values = Mapping[str, Any]
-
-
-def wrong(names: Iterable[Any], reasons: Mapping[str, Collection[Any]]) -> list[Any]:
-    """Parameters of a test, some of which are known to fail: each reason names those it is for."""
-    why = {name: reason for reason, some in reasons.items() for name in some}
-
-    def marked(name: Any) -> Any:
-        several = name if isinstance(name, tuple) else (name,)
-        return pytest.param(*several, marks=pytest.mark.xfail(strict=True, reason=why[name]))
-
-    return [marked(name) if name in why else name for name in names]
 
 
 def alone(source: object) -> Callable[..., Any]:

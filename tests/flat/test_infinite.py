@@ -15,7 +15,7 @@ from graphengine.graph import Graph, Node
 from graphengine.jacobian import Rule, term
 from graphengine.ops.base import Example, Op
 
-from .programs import Array, by_run, close, several, wrong
+from .programs import Array, by_run, close, several
 
 each_kind = pytest.mark.parametrize("reuse", [False, True], ids=["fresh", "reuse"])
 INF = math.inf
@@ -69,15 +69,8 @@ FORMULAS: dict[str, Formula] = {
 POINTS = [-1.0, 0.0, -0.0, 1.0, 2.0]
 
 
-COMES_DOWN = "a gradient that comes down has overflowed, and a slope is zero"
-OVERFLOWING = ["x**y", "x**400"]
-OF_ARRAYS = {COMES_DOWN: [*OVERFLOWING, "softmax"]}
-OF_ENTRIES = {COMES_DOWN: OVERFLOWING}
-AT_INFINITY = {COMES_DOWN: OVERFLOWING}
-
-
 @each_kind
-@pytest.mark.parametrize("name", wrong(FORMULAS, OF_ARRAYS))
+@pytest.mark.parametrize("name", FORMULAS)
 def test_formulas_of_arrays(name: str, reuse: bool) -> None:
     """Weights of the entries are computed from a third array, and one of them is zero."""
     g = ge.Graph("formulas")
@@ -90,7 +83,7 @@ def test_formulas_of_arrays(name: str, reuse: bool) -> None:
 
 
 @each_kind
-@pytest.mark.parametrize("name", wrong(FORMULAS, OF_ENTRIES))
+@pytest.mark.parametrize("name", FORMULAS)
 def test_formulas_of_each_entry(name: str, reuse: bool) -> None:
     """One point after the other, in arrays of two equal entries."""
     g = ge.Graph("formulas")
@@ -101,7 +94,7 @@ def test_formulas_of_each_entry(name: str, reuse: bool) -> None:
 
 
 @each_kind
-@pytest.mark.parametrize("name", wrong(FORMULAS, AT_INFINITY))
+@pytest.mark.parametrize("name", FORMULAS)
 def test_formulas_at_infinity(name: str, reuse: bool) -> None:
     g = ge.Graph("formulas")
     x, y = g.input("x", (2,)), g.input("y", (2,))
@@ -110,10 +103,7 @@ def test_formulas_at_infinity(name: str, reuse: bool) -> None:
         as_in_a_run(g, {"x": np.full(2, one), "y": np.full(2, other)}, ["x", "y"], reuse=reuse)
 
 
-NUMBERS = {"zero times an infinite number is none": ["x**y"]}
-
-
-@pytest.mark.parametrize("name", wrong(FORMULAS, NUMBERS))
+@pytest.mark.parametrize("name", FORMULAS)
 def test_formulas_of_numbers(name: str) -> None:
     """There are no buffers to reuse."""
     g = ge.Graph("formulas")
@@ -123,17 +113,20 @@ def test_formulas_of_numbers(name: str) -> None:
         as_in_a_run(g, {"x": one, "y": other, "w": weight}, ["x", "y"], reuse=False)
 
 
-@pytest.mark.xfail(strict=True, reason="NumPy's numbers become infinite with a warning")
+@pytest.mark.parametrize("loud", [False, True], ids=["silent", "loud"])
 @pytest.mark.parametrize("name", ["1 / x", "y / x", "exp(1000 x)", "arctanh"])
-def test_numbers_of_numpy_as_those_of_python(name: str) -> None:
+def test_numbers_of_numpy_as_those_of_python(name: str, loud: bool) -> None:
+    """Where NumPy's numbers become infinite, whether it then says nothing or raises its warning."""
     g = ge.Graph("formulas")
     x, y, w = g.input("x"), g.input("y"), g.input("w")
     g.result("J", FORMULAS[name](x, y) * w)
     f = g.compile(wrt=["x", "y"])
-    for one, other, weight in itertools.product([1.0, 0.0], [1.0, 0.0], [0.0, 2.0]):
-        found = f(*(np.float64(number) for number in (one, other, weight)))
-        for got, want in zip(found, f(one, other, weight), strict=True):
-            close(float(got), np.asarray(want))
+    for numbers in itertools.product([1.0, 0.0], [1.0, 0.0], [0.0, 2.0]):
+        given = {name: one for name, one in zip("xyw", numbers, strict=True) if name in f.inputs}
+        with np.errstate(all="warn" if loud else "ignore"):  # warnings are errors in tests
+            found = f(**{name: np.float64(one) for name, one in given.items()})
+        for got, want in zip(found, f(**given), strict=True):
+            close(got, np.asarray(want))
 
 
 @each_kind
@@ -167,7 +160,6 @@ def test_cross_entropy_of_a_certain_prediction(reuse: bool) -> None:
         as_in_a_run(g, values, ["p"], reuse=reuse)
 
 
-@pytest.mark.xfail(strict=True, reason="products of numbers that are known are not in errstate")
 @each_kind
 def test_infinite_constants(reuse: bool) -> None:
     g = ge.Graph("constants")
@@ -208,12 +200,12 @@ WARNING: dict[str, Formula] = {
     "softmax(x)": lambda x, y: ge.softmax(x),
     "sigmoid(x)": lambda x, y: ge.sigmoid(x) + ge.sigmoid(-x),
     "logsumexp(x)": lambda x, y: ge.logsumexp(x) * y,
+    "log softmax(x)": lambda x, y: ge.where(y > 0, 0.0, ge.log(ge.softmax(x))),
 }
-LOUD = {"products of huge numbers are not in errstate": ["(1e200 x)²"]}
 
 
 @each_kind
-@pytest.mark.parametrize("name", wrong(WARNING, LOUD))
+@pytest.mark.parametrize("name", WARNING)
 def test_large_numbers_give_no_warnings(name: str, reuse: bool) -> None:
     g = ge.Graph("large numbers")
     x, y = g.input("x", (3,)), g.input("y", (3,))

@@ -29,6 +29,11 @@ def is_guarded(slope: Slope, *, turned: bool = False) -> bool:
     return bool(found.step.call is not np.multiply)
 
 
+def largest_off(x: Any) -> Any:
+    """Exponentials that do not overflow."""
+    return np.exp(x - np.max(x, axis=1, keepdims=True))
+
+
 MAY_BE_INFINITE: dict[str, Slope] = {
     "1 / x": lambda x: 1 / x,
     "x / y": lambda x: (x + 1) / (2 * x),
@@ -47,13 +52,32 @@ MAY_BE_INFINITE: dict[str, Slope] = {
     "a branch": lambda x: np.where(x > 0, 1 / x, 0.0),
     "the other branch": lambda x: np.where(x > 0, 0.0, np.log(x)),
     "times known numbers": lambda x: np.array([1.0, 2.0, 3.0]) * np.log(x) * [[2.0], [3.0]],
-    "a divisor of both signs": lambda x: 1 / np.sum(np.exp(x) * [[1.0], [-1.0]], 0, keepdims=True),
-    "a divisor with a zero in it": lambda x: 1 / (np.exp(x) * [1.0, 0.0, 2.0]),
+    "exp": np.exp,
+    "expm1": np.expm1,
+    "cosh": np.cosh,
+    "a quotient of what grows": lambda x: np.exp(x) / (1 + np.exp(x)),
+    "a high power": lambda x: x**400,
+    "a sum": lambda x: x - 1 / x,
+    "a product of traced factors": lambda x: x * np.log(x),
+    "a matrix product": lambda x: np.log(x) @ np.ones((3, 3)),
+    "cumulated": lambda x: np.cumsum(1 / x, axis=0),
+    "joined": lambda x: np.concatenate([x[:1], np.log(x[:1])]),
+    "an infinite constant": lambda x: np.minimum(x, math.inf),
+    "a branch of an infinite number": lambda x: np.where(x > 0, x, -math.inf),
+    "sinh of what is bounded from above": lambda x: np.sinh(np.minimum(x, 0.0)),
+    "a divisor that may be zero in a branch": lambda x: 1 / np.where(x > 0, 1.0, x),
+    "an exponential in a branch": lambda x: np.where(x > 0, 1.0, np.exp(x)),
+    "exp of what is bounded from below": lambda x: np.exp(np.maximum(x, 0.0)),
+    "a divisor that may be too small": lambda x: 1 / np.exp(x),
+    "1 / softmax": lambda x: np.sum(largest_off(x), axis=1, keepdims=True) / largest_off(x),
+    "less the largest of all, in rows": lambda x: x / np.sum(np.exp(x - x.max()), 1)[:, None],
+    "a divisor of both signs": lambda x: 1 / np.sum(np.cosh(x) * [[1.0], [-1.0]], 0, keepdims=True),
+    "a divisor with a zero in it": lambda x: 1 / (np.cosh(x) * [1.0, 0.0, 2.0]),
     "a divisor that is a sum": lambda x: 1 / (1 + x),
     "a divisor below zero": lambda x: 1 / (np.square(x) - 1.0),
     "a divisor that is never negative": lambda x: 1 / np.square(x),
     "a divisor that is moved by zero": lambda x: 1 / (0.0 + np.square(x)),
-    "a divisor that sums nothing": lambda x: 1 / np.sum(np.exp(x)[:, :0], axis=1, keepdims=True),
+    "a divisor that sums nothing": lambda x: 1 / np.sum(np.cosh(x)[:, :0], axis=1, keepdims=True),
     "a divisor that is known": lambda x: x / np.array([1.0, 0.0, 2.0]),
 }
 
@@ -63,19 +87,26 @@ ALWAYS_FINITE: dict[str, Slope] = {
     "a polynomial": lambda x: 3 * x**2 + x,
     "cosine": np.cos,
     "powers above zero": lambda x: x ** np.array([2.0, 0.0, 1.5]),
-    "1 / exp": lambda x: 1 / np.exp(x),
+    "1 / cosh": lambda x: 1 / np.cosh(x),
     "1 / (1 + x²)": lambda x: 1 / (1 + x**2),
     "1 / (x² + 1)": lambda x: 1 / (np.square(x) + 1.0),
     "1 / (1 + |x|)²": lambda x: 1 / (1 + np.abs(x) * np.abs(x)),
-    "sigmoid": lambda x: np.exp(x) / (1 + np.exp(x)),
-    "softmax": lambda x: np.exp(x) / np.sum(np.exp(x), axis=1, keepdims=True),
-    "a mean of exponentials": lambda x: x / (-2.0 * np.mean(np.exp(x).T, axis=0)[:, None]),
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "softmax": lambda x: largest_off(x) / np.sum(largest_off(x), axis=1, keepdims=True),
+    "a power below zero of what is not zero": lambda x: (1 + x**2) ** -0.5 / (1 + x**2) ** -1.5,
+    "a known number over what grows": lambda x: np.sqrt(2.0) / (1 + np.exp(x)),
+    "softmax of all": lambda x: x / np.sum(np.exp(x - np.max(x))),
+    "a mean": lambda x: x / (-2.0 * np.mean(np.cosh(x).T, axis=0)[:, None]),
     "1 / cosh²": lambda x: 1 / (np.cosh(x) * np.cosh(x)),
     "a divisor that is known": lambda x: x / np.array([1.0, -0.5, 2.0]),
-    "a divisor that is picked": lambda x: 1 / np.exp(x)[:, [0, 0, 1]],
-    "a divisor of known factors": lambda x: 1 / (np.exp(x) * [1.0, -1.0, 2.0]),
+    "a divisor that is picked": lambda x: 1 / np.cosh(x)[:, [0, 0, 1]],
+    "a divisor of known factors": lambda x: 1 / (np.cosh(x) * [1.0, -1.0, 2.0]),
     "1 / sqrt(1 + x²)": lambda x: 1 / np.sqrt(1 + np.square(x)),
     "a branch": lambda x: np.where(x > 0, 1.0, np.exp(np.minimum(x, 0.0))),
+    "exp less the largest": largest_off,
+    "a step of what is infinite": lambda x: np.heaviside(1 / x, 0.0) + np.tanh(1 / x),
+    "a comparison with what is infinite": lambda x: (1 / x > 0).astype(float),
+    "a divisor of branches": lambda x: 1 / np.where(x > 0, np.cosh(x), -2.0),
     "a comparison": lambda x: (x > 0).astype(float),
 }
 
@@ -102,14 +133,35 @@ def test_a_known_factor_without_zeros_needs_no_guard() -> None:
 def test_numbers_need_no_guard() -> None:
     """Python's numbers raise an error where arrays become infinite."""
     x = Tape().input("x", ())
-    assert product(x, 1 / x).step.call is np.multiply
+    for slope in (1 / x, np.exp(x), np.log(x), x**-2.0, 1 / x + np.cos(x)):
+        assert product(x, slope).step.call is np.multiply
 
 
-def test_a_gradient_that_comes_down_is_not_followed() -> None:
+def test_numbers_that_may_be_infinite() -> None:
+    """A constant, the sum of an array."""
+    tape = Tape()
+    x, array = tape.input("x", ()), tape.input("array", (3,))
+    for slope in (np.where(x > 0, x, -math.inf), 2 * np.sum(1 / array), np.log(array)[1]):
+        assert product(x, slope).step.call is not np.multiply
+
+
+def test_a_gradient_that_comes_down_is_followed() -> None:
+    """Also where the infinity has met no zero yet."""
     tape = Tape()
     x, row = tape.input("x", (3,)), tape.input("row", (3,))
-    first = product(row, 1 / x)
-    assert product(first, np.cos(x)).step.call is np.multiply
+    for first in (product(row, 1 / x), product(2.0, 1 / x)):
+        for moved in (first, np.sum(first), first @ np.ones((3, 2)), first.reshape(3, 1)):
+            assert product(moved, np.cos(x[:1])).step.call is not np.multiply
+
+
+def test_long_chains_and_many_paths() -> None:
+    """Each array is looked at once: of these paths there are 2 to the 3,000th."""
+    x = Tape().input("x", (2,))
+    y = np.cosh(x)
+    for _ in range(3000):
+        y = y * (y + y)
+    assert product(x, 1 / y).step.call is np.multiply
+    assert product(x, y).step.call is not np.multiply
 
 
 CASES: list[tuple[Any, Any, Any]] = [
@@ -156,6 +208,8 @@ MAY_WARN: dict[str, Slope] = {
     "exp less the least": lambda x: np.exp(x - np.min(x, axis=1, keepdims=True)),
     "remainder": lambda x: x % x,
     "cosh": np.cosh,
+    "huge constants": lambda x: (1e200 * x) * (-1e200 * x),
+    "infinite constants": lambda x: x + np.array([0.0, -math.inf, 0.0]),
     "guarded": lambda x: product(x, 1 / x),
 }
 
