@@ -51,9 +51,9 @@ class Flow:
     def effects(self) -> list[tuple[Mutant, Array]]:
         """Every known mistake on the way that can be made here, and what it changes."""
         found: list[tuple[Mutant, Array]] = []
-        for link in self.catalogue.links(self.of, self.wrt, self.inside):
+        for link in self.catalogue.links(self.of, self.wrt):
             found += self.above.effects(link, self.below.tangents[link.parent])
-        for mutant in self.catalogue.further(self.of, self.wrt, self.inside):
+        for mutant in self.catalogue.further(self.of, self.wrt):
             effect = self.effect(mutant)
             if effect is not None:
                 found.append((mutant, effect))
@@ -66,17 +66,14 @@ class Flow:
 
     @cached_property
     def _further(self) -> dict[tuple[object, ...], Mutant]:
-        found = self.catalogue.further(self.of, self.wrt, self.inside)
+        found = self.catalogue.further(self.of, self.wrt)
         return {mutant.key: mutant for mutant in found}
 
     def same(self, mutant: Mutant) -> Mutant | None:
         """The same mistake at this point; None where it cannot be made here."""
-        for link in self.catalogue.links(self.of, self.wrt, self.inside):
-            if link.key == mutant.key[:3]:
-                known = self.catalogue.known(link, mutant)
-                if known is not None:
-                    return known
-        return self._further.get(mutant.key)
+        link = self.catalogue.link(self.of, self.wrt, mutant.key[:3])
+        known = self.catalogue.known(link, mutant) if link is not None else None
+        return known or self._further.get(mutant.key)
 
     # --- full passes ----------------------------------------------------------------------
 

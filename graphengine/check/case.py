@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
@@ -18,6 +19,9 @@ __all__ = ["NEAR", "Case", "Matrices", "close"]
 
 NEAR = 1e-6
 """Condensed numbers that agree to this are looked at in full."""
+
+LEAST = 3
+"""Of so many places with little work that one is looked at first where most mistakes show."""
 
 Matrices: TypeAlias = Sequence[Array]
 """A claim as matrices ``size of × size wrt``, one for each place."""
@@ -56,10 +60,23 @@ class Case:
         sizes = np.abs(found)
         return compare(claimed, found, sizes, tolerance=self.tolerance).error <= self.tolerance
 
+    @cached_property
+    def telling(self) -> Sequence[int]:
+        """The places with the least work, first of them that where most mistakes show."""
+        least = sorted(range(len(self.places)), key=lambda k: self.places[k].work)[:LEAST]
+        shown = [_shown(self.flow(k)) for k in least]
+        best = least[int(np.argmax(shown))]
+        return [best, *(k for k in least if k != best)]
+
     @property
-    def smallest(self) -> int:
-        """The place with the least work."""
-        return int(np.argmin([place.work for place in self.places]))
+    def first(self) -> int:
+        """The place where mistakes are looked for."""
+        return self.telling[0]
+
+
+def _shown(flow: Flow) -> int:
+    """How many different changes of the derivative the known mistakes make."""
+    return len({tuple(float(f"{number:.6g}") for number in effect) for _, effect in flow.effects})
 
 
 def close(effect: Array, wanted: Array, flow: Flow) -> bool:

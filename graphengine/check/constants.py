@@ -98,6 +98,9 @@ def _of_graph(
             name = f"the size {graphs[0].nodes[k].shape[axis]} of axis {axis} of {node.name}"
             yield Factor("not_averaged", name), sizes
             yield Factor("mean_for_sum", f"1 over {name}"), 1 / sizes
+            if np.all(sizes > 1):  # the two ways to divide in a variance
+                yield Factor("factor", f"n/(n − 1), n being {name}"), sizes / (sizes - 1)
+                yield Factor("factor", f"(n − 1)/n, n being {name}"), (sizes - 1) / sizes
         totals = np.array([graph.nodes[k].size for graph in graphs], dtype=float)
         name = f"the {graphs[0].nodes[k].size} entries of {node.name}"
         yield Factor("mean_for_sum", f"1 over {name}"), 1 / totals

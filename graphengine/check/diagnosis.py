@@ -26,8 +26,8 @@ from graphengine.check.leftovers import (
     something_else,
 )
 from graphengine.check.mistakes import Mutant
-from graphengine.check.pairs import pairs
-from graphengine.check.rearranged import Rearranged, rearrangements
+from graphengine.check.pairs import is_number, pairs
+from graphengine.check.rearranged import Rearranged, rearranged_twice, rearrangements
 from graphengine.check.report import Mistake
 from graphengine.ops.base import Array
 
@@ -36,6 +36,10 @@ __all__ = ["Diagnosis", "diagnose", "follows"]
 MOST_SHOWN = 4
 LIKELY = 4
 """Mistakes of a higher rank, and pairs whose ranks add up to more, are told as a guess."""
+REARRANGED = 2
+"""The rank of a rearrangement."""
+DOUBTFUL = 6
+"""Beside a mistake of this rank, or a higher one, two likelier ones are looked for."""
 
 
 class Diagnosis(NamedTuple):
@@ -83,6 +87,7 @@ class _Question:
     ) -> None:
         self.case, self.matrices, self.given = case, matrices, given
         self.several = matrices is None or matrices[0].size > 1
+        self.held: tuple[int, Diagnosis] | None = None
 
     @cached_property
     def forms(self) -> list[Rearranged]:
@@ -95,18 +100,31 @@ class _Question:
             return Diagnosis((nothing(self.case),))
         for base in ((), *self.given):
             fits = [] if self.matrices is None else _one_mistake(self.case, self.matrices, base)
-            found = [mistake for _, mistake in fits]
-            found += [f.mistake for f in self.forms if follows(self.case, f.matrices, base)]
+            forms = [f.mistake for f in self.forms if follows(self.case, f.matrices, base)]
+            found = [_told(mutant) for mutant in fits]
+            likely = bool(fits) and fits[0].rank <= LIKELY
+            found = [*found, *forms] if likely or not forms else [*forms, *found]
             if found:
-                sure = not fits or fits[0][0] <= (LIKELY if self.several else LIKELY - 1)
+                sure = bool(forms) or fits[0].rank <= (LIKELY if self.several else LIKELY - 1)
                 own = base[0] if base else NOTHING
-                return Diagnosis((_merged(found[0], found[1:]),), given=own, sure=sure)
+                made = Diagnosis((_merged(found[0], found[1:]),), given=own, sure=sure)
+                if sure or fits[0].rank < DOUBTFUL or is_number(fits[0]) or base:
+                    return made
+                self._hold(fits[0].rank, made)
+                return None
         return None
+
+    def _hold(self, rank: int, found: Diagnosis) -> None:
+        """Keep what is not sure until it is known that nothing likelier fits."""
+        if self.held is None or rank < self.held[0]:
+            self.held = rank, found
 
     def left_over(self) -> Diagnosis | None:
         """An unknown factor, a multiple of the variable, another derivative."""
         if self.matrices is None:
             found = another_shape(self.case)
+        elif self.held is not None and not self.several:
+            return None
         else:
             found = factor_on_a_link(self.case, self.matrices, minus=False)
             found = found or multiple_of_the_variable(self.case, self.matrices)
@@ -119,16 +137,37 @@ class _Question:
         for form in self.forms:
             inner = _one_mistake(self.case, form.matrices, ())
             if inner:
-                told = [mistake for _, mistake in inner]
-                both = (form.mistake, _merged(told[0], told[1:]))
-                return Diagnosis(both, sure=inner[0][0] < LIKELY - 1)
+                told = [_told(mutant) for mutant in inner]
+                outer = _merged(form.mistake, self._links_rearranged(form, inner[0]))
+                found = Diagnosis(_one_of_two(outer, _merged(told[0], told[1:])))
+                if inner[0].rank < LIKELY - 1 or self.matrices is None:
+                    return found
+                self._hold(inner[0].rank + REARRANGED, found._replace(sure=False))
         return None
+
+    def _links_rearranged(self, form: Rearranged, inner: Mutant) -> list[Mistake]:
+        """The same rearrangement at single links that gives the same numbers."""
+        if self.matrices is None:
+            return []
+        k = self.case.first
+        alike = [
+            mutant
+            for mutant, _ in self.case.flow(k).effects
+            if mutant.kind == form.mistake.kind and mutant.key[:3] != inner.key[:3]
+        ]
+        fits = [one for one in alike if _fits(self.case, self.matrices, (), (one, inner), k)]
+        return [_told(mutant) for mutant in fits]
 
     def two(self) -> Diagnosis | None:
         """Two known mistakes."""
         if self.matrices is None:
             return None
         rank, fits = _two_mistakes(self.case, self.matrices)
+        if self.held is not None:
+            held, known = self.held
+            if not fits or rank >= held:
+                return known
+            return Diagnosis(fits[0], (known.mistakes, *fits[1 : MOST_SHOWN - 1]), sure=False)
         if self.several and not (fits and rank < LIKELY):
             other = something_else(self.case, self.matrices)
             if other is not None:
@@ -147,18 +186,33 @@ class _Question:
                 return Diagnosis(found, sure=self.several)
         for form in self.forms:
             constant = factor_on_a_link(self.case, form.matrices, minus=False)
+            constant = constant or factor_of_all(self.case, form.matrices)
             if constant is not None:
                 return Diagnosis((form.mistake, *constant))
+        for form in self.forms if self.matrices is None else ():
+            for two in rearranged_twice(self.case, form):
+                if follows(self.case, two.matrices, ()):
+                    return Diagnosis((form.mistake, two.mistake))
         return None
+
+
+def _one_of_two(outer: Mistake, inner: Mistake) -> tuple[Mistake, ...]:
+    """A rearrangement and a mistake; what is not added up takes the penalty along in each row."""
+    if outer.kind == "not_reduced" and inner.kind == "regulariser_scale":
+        return (outer,)
+    return outer, inner
+
+
+def _told(mutant: Mutant) -> Mistake:
+    return Mistake(mutant.kind, mutant.where, mutant.says)
 
 
 def _merged(best: Mistake, rest: Sequence[Mistake]) -> Mistake:
     """One sentence for mistakes that no number can tell apart."""
     same = dict.fromkeys((one.kind, one.where) for one in rest)
+    for one in (best, *rest):
+        same |= dict.fromkeys(one.same_as)
     same.pop((best.kind, best.where), None)
-    for one in rest:
-        for pair in one.same_as:
-            same.setdefault(pair)
     others = [where.replace("<-", " <- ") for kind, where in same if kind == best.kind]
     says = best.says
     if others:
@@ -169,22 +223,19 @@ def _merged(best: Mistake, rest: Sequence[Mistake]) -> Mistake:
 # --- one known mistake ------------------------------------------------------------------------
 
 
-def _one_mistake(
-    case: Case, matrices: Matrices, given: Sequence[Given]
-) -> list[tuple[int, Mistake]]:
+def _one_mistake(case: Case, matrices: Matrices, given: Sequence[Given]) -> list[Mutant]:
     """The known mistakes that give the claim at all places, the likeliest first.
 
     The first of them is compared in full, the others by what they condense to.
     """
-    k = case.smallest
+    k = case.first
     flow = case.flow(k, given)
     wanted = flow.claim(matrices[k]) - flow.value
     near = [mutant for mutant, effect in flow.effects if close(effect, wanted, flow)]
     near.sort(key=lambda mutant: mutant.rank)
     while near and not _fits(case, matrices, given, near[:1], k):
         near = near[1:]
-    fitting = near[:1] + [m for m in near[1:] if _condensed_fits(case, matrices, given, m, k)]
-    return [(mutant.rank, Mistake(mutant.kind, mutant.where, mutant.says)) for mutant in fitting]
+    return near[:1] + [m for m in near[1:] if _condensed_fits(case, matrices, given, m, k)]
 
 
 def _condensed_fits(
@@ -225,9 +276,8 @@ def _fits(
 
 def _two_mistakes(case: Case, matrices: Matrices) -> tuple[int, list[tuple[Mistake, ...]]]:
     """The pairs of mistakes that give the claim, and the rank of the likeliest."""
-    k = case.smallest
-    others = [j for j in range(len(matrices)) if j != k]
-    chosen = [k, *others[:2]]
+    chosen = case.telling
+    k = case.first
     flows = [case.flow(j) for j in chosen]
     wanted = [flow.claim(matrices[j]) - flow.value for flow, j in zip(flows, chosen, strict=True)]
     names = _Names(flows[0])
@@ -247,13 +297,21 @@ class _Names:
     def __init__(self, flow: Flow) -> None:
         self.effect = {mutant: _rounded(effect) for mutant, effect in flow.effects}
         self._alike: dict[tuple[object, ...], list[Mutant]] = {}
+        self._numbers: dict[object, list[Mutant]] = {}
         for mutant, effect in self.effect.items():
             self._alike.setdefault((mutant.key[:3], effect), []).append(mutant)
+            if is_number(mutant):
+                self._numbers.setdefault(effect, []).append(mutant)
 
     def at_one_place(self, mutant: Mutant) -> list[Mutant]:
-        """The mistakes at the same link with the same effect, the likeliest first."""
-        found = self._alike[mutant.key[:3], self.effect[mutant]]
-        return sorted(found, key=lambda one: one.rank)
+        """The mistakes at the same link with the same effect, the likeliest first; a number may
+        as well stand at another link on the way.
+        """
+        effect = self.effect[mutant]
+        found = self._alike[mutant.key[:3], effect]
+        if is_number(mutant):
+            found = [*found, *(one for one in self._numbers[effect] if one not in found)]
+        return sorted(found, key=lambda one: (one is not mutant, one.rank))
 
 
 def _rank(mutants: Sequence[Mutant]) -> int:
@@ -275,6 +333,6 @@ def _merged_pair(group: list[tuple[Mutant, ...]], names: _Names) -> tuple[Mistak
             for other in fit:
                 if partner in fit and other is not partner:
                     alike += names.at_one_place(other)
-        told = [Mistake(other.kind, other.where, other.says) for other in alike]
+        told = [_told(other) for other in alike]
         merged.append(_merged(told[0], told[1:]))
     return tuple(merged)

@@ -231,7 +231,7 @@ class _Trial:
             return replace(result, mistakes=(self._unknown(claim, result),))
         return replace(
             result,
-            sizes=case.places[case.smallest].drawn.sizes,  # those that the sentences speak of
+            sizes=case.places[case.first].drawn.sizes,  # those that the sentences speak of
             mistakes=found.mistakes,
             alternatives=found.alternatives,
             given=found.given.names,

@@ -77,7 +77,7 @@ def _no_penalty(case: Case) -> tuple[Mistake, ...] | None:
 
 def something_else(case: Case, matrices: Matrices) -> tuple[Mistake, ...] | None:
     """The claim is the derivative with respect to another node, or of another one, or a value."""
-    k = case.smallest
+    k = case.first
     place = case.places[k]
     of, wrt = case.claim.of, case.claim.wrt
     for kind, says, where, make in _others(place, of, wrt):

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from graphengine.check.backward import Flow
 from graphengine.check.mistakes import Mutant
+from graphengine.check.mistakes.changes import Changed
 from graphengine.graph import Node
 from graphengine.ops.base import Array
 
-__all__ = ["MOST_MUTANTS", "MOST_TRIED", "pairs"]
+__all__ = ["MOST_MUTANTS", "MOST_TRIED", "is_number", "pairs"]
 
 Pair: TypeAlias = tuple[Mutant, Mutant]
 
@@ -36,69 +37,95 @@ def pairs(flows: Sequence[Flow], wanted: Sequence[Array], near: float) -> Iterat
     Where the derivative is a single number, so that many pairs would agree by accident, further
     points are looked at before any pair is tried in full.
     """
-    first = flows[0]
-    whole = float(np.max(np.abs(first.value), initial=0.0))
-    known = [
-        (mutant, effect)
-        for mutant, effect in first.effects
-        if not (mutant.kind in _CUTS and np.all(np.abs(effect + first.value) <= near * whole))
-    ]
-    known.sort(key=lambda pair: pair[0].rank)
-    known = _distinct(known[: 4 * MOST_MUTANTS])[:MOST_MUTANTS]
+    known = _known(flows, near)
     if not known:
         return
-    mutants = [mutant for mutant, _ in known]
-    fits = np.ones((len(mutants), len(mutants)), dtype=bool)
-    changes = np.zeros(len(mutants), dtype=bool)
-    for flow, target in zip(flows, wanted, strict=True):
-        here = mutants if flow is first else [flow.same(mutant) for mutant in mutants]
-        effects = _effects(flow, here)
-        fits &= _agree(flow, here, effects, target, near)
-        changes |= np.any(effects != 0, axis=1)
+    fits = np.ones((len(known), len(known)), dtype=bool)
+    for place, (flow, target) in enumerate(zip(flows, wanted, strict=True)):
+        fits &= _agree(
+            flow, [(one.mutants[place], one.effects[place]) for one in known], target, near
+        )
         if np.count_nonzero(fits) <= 2 * MOST_TRIED:
             break
     else:
+        changes = np.array([bool(np.any(one.effects)) for one in known])
         fits &= changes & changes[:, None]
-    ranks = np.array([mutant.rank for mutant in mutants])
+    mutants = [one.mutants[0] for one in known]
     found = [
-        (int(ranks[a] + ranks[b]), int(a), int(b))
+        (mutants[a].rank + mutants[b].rank, int(a), int(b))
         for a, b in np.argwhere(fits)
-        if a < b and mutants[a].key[:3] != mutants[b].key[:3]
+        if a < b and _apart(flows[0], mutants[a], mutants[b])
     ]
     for _, a, b in sorted(found)[:MOST_TRIED]:
         yield mutants[a], mutants[b]
 
 
-def _effects(flow: Flow, mutants: Sequence[Mutant | None]) -> Array:
-    """What each mistake alone changes, in rows; NaN where it cannot be made."""
-    effects = np.full((len(mutants), flow.columns.shape[1]), np.nan)
-    for number, mutant in enumerate(mutants):
-        effect = flow.effect(mutant) if mutant is not None else None
-        if effect is not None:
-            effects[number] = effect
-    return effects
+class _Known(NamedTuple):
+    """One mistake at all points that are looked at, and what it changes: NaN where it cannot be."""
+
+    mutants: Sequence[Mutant]
+    effects: Array
+
+
+def _known(flows: Sequence[Flow], near: float) -> list[_Known]:
+    """The likeliest mistakes that may be half of a pair, those with equal numbers once."""
+    first, *further = flows
+    whole = float(np.max(np.abs(first.value), initial=0.0))
+    likely = sorted(first.effects, key=lambda pair: pair[0].rank)
+    tables = [{mutant.key: (mutant, effect) for mutant, effect in flow.effects} for flow in further]
+    kept: dict[object, list[_Known]] = {}
+    count = 0
+    for mutant, effect in likely:
+        if mutant.kind in _CUTS and np.all(np.abs(effect + first.value) <= near * whole):
+            continue
+        nowhere = (mutant, np.full(effect.shape, np.nan))
+        made = [(mutant, effect), *(table.get(mutant.key, nowhere) for table in tables)]
+        one = _Known([m for m, _ in made], np.stack([e for _, e in made]))
+        numbers = tuple(float(f"{number:.9g}") for number in one.effects.ravel())
+        scale = is_number(mutant)
+        alike = kept.setdefault(numbers if scale else (mutant.key[:3], numbers), [])
+        links = {other.mutants[0].key[:3] for other in alike}
+        if len(alike) < (2 if scale else 1) and mutant.key[:3] not in links:
+            alike.append(one)
+            count += 1
+        if count == MOST_MUTANTS:
+            break
+    return [one for alike in kept.values() for one in alike]
+
+
+def _apart(flow: Flow, one: Mutant, two: Mutant) -> bool:
+    """Whether two mistakes change different steps: a step is not apart from the way it is on."""
+    if one.key[:3] == two.key[:3]:
+        return False
+    for way, other in ((one, two), (two, one)):
+        child, parent, place = way.key[:3]
+        if isinstance(child, int) and isinstance(parent, int) and not isinstance(place, int):
+            nodes = flow.catalogue.run.graph.nodes
+            inside = flow.catalogue.path(nodes[child], nodes[parent])
+            reached = {nodes[parent], *inside}
+            if any(step.child in inside and step.parent in reached for step in other.changes):
+                return False
+    return True
+
+
+def is_number(mutant: Mutant) -> bool:
+    """Whether a mistake is a number at one link, which may as well be at another on the way."""
+    made = mutant.changes[0].made
+    return len(mutant.changes) == 1 and isinstance(made, Changed) and made.is_number
 
 
 def _agree(
-    flow: Flow, mutants: Sequence[Mutant | None], effects: Array, wanted: Array, near: float
+    flow: Flow, known: Sequence[tuple[Mutant, Array]], wanted: Array, near: float
 ) -> NDArray[np.bool_]:
     """Which pairs have the joint effect ``wanted`` at one point."""
-    joint = effects[:, None, :] + effects[None, :, :] + _both_ways(flow, mutants)
+    effects = np.stack([effect for _, effect in known])
+    joint = effects[:, None, :] + effects[None, :, :]
+    joint += _both_ways(flow, [mutant for mutant, _ in known])
     size = float(np.max(np.abs(wanted))) + 1e-6 * float(np.max(np.abs(flow.value)))
     return np.asarray(np.all(np.abs(joint - wanted) <= near * size, axis=2))
 
 
-def _distinct(known: list[tuple[Mutant, Array]]) -> list[tuple[Mutant, Array]]:
-    """One mutant of each place and effect: those with equal numbers at one link count once."""
-    kept: dict[tuple[object, ...], tuple[Mutant, Array]] = {}
-    for mutant, effect in known:
-        key = (*mutant.key[:3], *np.round(effect / (np.max(np.abs(effect)) or 1.0), 9))
-        key += (float(f"{np.max(np.abs(effect)):.9g}"),)
-        kept.setdefault(key, (mutant, effect))
-    return list(kept.values())
-
-
-def _both_ways(flow: Flow, mutants: Sequence[Mutant | None]) -> Array:
+def _both_ways(flow: Flow, mutants: Sequence[Mutant]) -> Array:
     crossed = _crossed(flow, mutants)
     return np.asarray(crossed + np.swapaxes(crossed, 0, 1))
 
@@ -112,11 +139,11 @@ class _Moves(NamedTuple):
     columns: Array
 
 
-def _moves(flow: Flow, mutants: Sequence[Mutant | None]) -> dict[Node, list[_Moves]]:
+def _moves(flow: Flow, mutants: Sequence[Mutant]) -> dict[Node, list[_Moves]]:
     """The changes of all mutants, by their child."""
     found: dict[Node, list[_Moves]] = {}
     for number, mutant in enumerate(mutants):
-        for change in mutant.changes if mutant is not None else ():
+        for change in mutant.changes:
             if not flow.passes(change):
                 continue
             with np.errstate(all="ignore"):
@@ -127,7 +154,7 @@ def _moves(flow: Flow, mutants: Sequence[Mutant | None]) -> dict[Node, list[_Mov
     return found
 
 
-def _crossed(flow: Flow, mutants: Sequence[Mutant | None]) -> Array:
+def _crossed(flow: Flow, mutants: Sequence[Mutant]) -> Array:
     """What each mutant (first axis) brings down to each other one (second axis)."""
     count = len(mutants)
     total = np.zeros((count, count, flow.columns.shape[1]))

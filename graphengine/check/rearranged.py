@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import combinations
+from dataclasses import dataclass, replace
+from itertools import combinations, permutations
 from typing import TypeAlias
 
 import numpy as np
@@ -20,7 +20,9 @@ from graphengine.check.report import Mistake
 from graphengine.graph import Node
 from graphengine.ops.base import Array, Shape
 
-__all__ = ["Rearranged", "rearrangements"]
+__all__ = ["Rearranged", "rearranged_twice", "rearrangements"]
+
+MOST_BLOCKS = 4
 
 Form: TypeAlias = Callable[[Array, Node, Node], "Array | None"]
 
@@ -50,6 +52,15 @@ def rearrangements(case: Case, matrices: Sequence[Array] | None) -> Iterator[Rea
                 np.array_equal(a, b) for a, b in zip(made, matrices, strict=True)
             ):
                 yield Rearranged(mistake, made)
+
+
+def rearranged_twice(case: Case, first: Rearranged) -> Iterator[Rearranged]:
+    """The rearrangements that fit once the first is undone."""
+    arrays = first.matrices
+    again = replace(case, arrays=arrays, layout="numerator")
+    for second in rearrangements(again, arrays):
+        if second.mistake.kind != first.mistake.kind:
+            yield second
 
 
 def _swapped(array: Array) -> Array:
@@ -88,6 +99,11 @@ def _forms(case: Case, *, fits: bool) -> Iterator[tuple[Mistake, Form]]:
         for scale in (2.0, 0.5):
             says = f"{scale:g} times ∂{claim.of}/∂{claim.wrt}"
             yield Mistake("factor", edge, says), _times(1 / scale)
+    count = _blocks(wrt) if of.size == 1 else 0
+    for order in permutations(range(count)) if 2 < count <= MOST_BLOCKS else ():
+        if list(order) != sorted(order):
+            says = f"the right entries in another order: the {count} blocks of {wrt.name}"
+            yield Mistake("reordered", where, says), _in_blocks(order)
     for says, form in _ORDERS:
         kind = "shifted" if says.startswith("shifted") else "reordered"
         yield Mistake(kind, where, f"the right entries in another order: {says}"), form
@@ -183,6 +199,25 @@ def _halves(axis: int, *, of_both: bool) -> Form:
     return form
 
 
+def _blocks(wrt: Node) -> int:
+    """In how many equal slices a vector is used, where it is used in slices alone."""
+    graph = wrt.graph
+    users = [graph[name] for name in graph.dag.successors(wrt.name)]
+    sliced = all(user.op is not None and user.op.name == "getitem" for user in users)
+    alike = len({user.shape for user in users}) == 1 and len(wrt.shape) == 1
+    count = len(users) if users and sliced and alike else 0
+    return count if count and wrt.size == count * users[0].size else 0
+
+
+def _in_blocks(order: Sequence[int]) -> Form:
+    def form(array: Array, of: Node, wrt: Node) -> Array | None:
+        if array.shape != wrt.shape or _blocks(wrt) != len(order):
+            return None
+        return np.asarray(array.reshape(len(order), -1)[list(order)])
+
+    return form
+
+
 def _rows_reversed(array: Array, of: Node, wrt: Node) -> Array | None:
     return array[::-1] if array.ndim == 2 and array.shape == (of.size, wrt.size) else None
 
@@ -214,8 +249,9 @@ def _sums(of: Node, wrt: Node, got: Shape) -> Iterator[tuple[Mistake, Form]]:
     """Row 28: axes along which a broadcast was not added up, or a mean or an entry taken."""
     if of.size != 1:
         return
-    child = _broadcast_child(wrt)
-    edge = place_name(child, wrt) if child is not None else wrt.name
+    children = _broadcast_children(wrt)
+    edge = place_name(children[0], wrt) if len(children) == 1 else wrt.name
+    same = tuple(("not_reduced", place_name(child, wrt)) for child in children)
     for count in range(1, len(got) + 1):
         for axes in combinations(range(len(got)), count):
             left = tuple(n for k, n in enumerate(got) if k not in axes)
@@ -231,12 +267,9 @@ def _sums(of: Node, wrt: Node, got: Shape) -> Iterator[tuple[Mistake, Form]]:
                 def form(array: Array, of: Node, wrt: Node, axes: Shape = axes) -> Array | None:
                     return array.sum(axis=axes) if array.ndim == len(got) else None
 
-                yield Mistake("not_reduced", edge, says), form
+                yield Mistake("not_reduced", edge, says, same), form
 
 
-def _broadcast_child(wrt: Node) -> Node | None:
-    graph = wrt.graph
-    for name in graph.dag.successors(wrt.name):
-        if graph[name].size > wrt.size:
-            return graph[name]
-    return None
+def _broadcast_children(wrt: Node) -> list[Node]:
+    users = [wrt.graph[name] for name in wrt.graph.dag.successors(wrt.name)]
+    return [user for user in users if user.size > wrt.size]

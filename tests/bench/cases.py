@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
-from itertools import islice
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from graphengine.check import Checker, ClaimResult, Report
+from graphengine.check import Checker, Mistake, Report
 from graphengine.derivation import FormulaDerivation
 from graphengine.spec import Spec, load
 
@@ -151,6 +151,15 @@ def report(file: Path, case: Case, **options: Any) -> Report:
     return (checker(file) if not options else Checker(spec, **options)).check(made)
 
 
+def whole(file: Path, case: Case) -> Case:
+    """The case inside a whole derivation: the file's claims in their first forms beside it.
+
+    What the case has another intermediate result for is then wrong in them too.
+    """
+    first = next(iter(right_together(file)))
+    return replace(case, claims={**first.claims, **case.claims})
+
+
 # --- what counts as found ----------------------------------------------------------------------
 
 
@@ -183,14 +192,32 @@ def explains(fit: Sequence[Any], mistakes: Sequence[Wanted]) -> bool:
     )
 
 
-def outcome(result: ClaimResult, mistakes: Sequence[Wanted]) -> str:
+def told(report: Report, claim: str) -> tuple[list[tuple[Mistake, ...]], bool]:
+    """All that a report says went wrong on the way to a claim, the likeliest first, and whether it
+    is certain: its own mistakes, and those of the author's claims that it is judged by.
+    """
+    result = report[claim]
+    fits = [result.mistakes, *result.alternatives]
+    certain = result.certain
+    if result.carried and result.mistakes:
+        return fits, certain  # the same mistake as there
+    certain |= result.carried
+    for given in result.given:
+        theirs, sure = told(report, given)
+        fits = [tuple(dict.fromkeys((*one, *two))) for one, two in product(fits, theirs)]
+        certain &= sure
+    return fits, certain
+
+
+def outcome(report: Report, case: Case) -> str:
     """``right`` diagnosis, ``listed`` among alternatives, ``unknown``, ``guessed`` (another one,
     not stated as certain), or ``false``.
     """
-    if explains(result.mistakes, mistakes):
+    (first, *others), certain = told(report, case.claim)
+    if explains(first, case.mistakes):
         return "right"
-    if any(explains(fit, mistakes) for fit in result.alternatives):
+    if any(explains(fit, case.mistakes) for fit in others):
         return "listed"
-    if not result.mistakes or result.mistakes[0].kind == "unknown":
+    if not first or any(mistake.kind == "unknown" for mistake in first):
         return "unknown"
-    return "false" if result.certain else "guessed"
+    return "false" if certain else "guessed"

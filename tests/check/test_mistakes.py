@@ -15,8 +15,9 @@ from graphengine.check.trust import Place
 from tests.bench import cases
 
 GRAPHS = ("attention", "convolution", "gaussian_likelihood", "iris", "relu_svm_net", "activations")
-GRAPHS += ("logdet", "two_branches", "network_cross_entropy", "binary_hinge", "linear_svm")
-GRAPHS += ("bundle_adjustment", "squared_distance", "gates_sigmoid_chain")
+GRAPHS += ("logdet", "network_cross_entropy", "binary_hinge", "linear_svm")
+GRAPHS += ("bundle_adjustment", "squared_distance", "gates_sigmoid_chain", "maxout", "rnn")
+GRAPHS += ("svm_loss_scores", "two_branches", "softmax_loss_scores", "chain_sin_square")
 
 
 def further() -> Catalogue:
@@ -45,6 +46,17 @@ def test_every_mistake_can_be_made_somewhere(generator: base.Catalogued) -> None
                 for mutant in generator(link):
                     assert mutant.says
                     return
+    pytest.fail("no graph of the bench has a place for it")
+
+
+@pytest.mark.parametrize("generator", base.ON_THE_WAY, ids=lambda one: one.__name__)
+def test_every_mistake_on_a_whole_way_can_be_made_somewhere(generator: base.OnTheWay) -> None:
+    for name in GRAPHS:
+        file, known = cases.HERE / f"{name}.yaml", catalogue(name)
+        for claim in sorted({case.claim for case in cases.wrong(file)}):
+            of, wrt = (known.run.graph[node] for node in claim.split("/"))
+            if any(mutant.says for mutant in generator(known.way(of, wrt))):
+                return
     pytest.fail("no graph of the bench has a place for it")
 
 

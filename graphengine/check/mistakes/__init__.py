@@ -6,7 +6,20 @@ Each module holds the mistakes of one kind of step; they register themselves wit
 
 from __future__ import annotations
 
-from graphengine.check.mistakes import arguments, chain, fused, layouts, scale, slopes
+from graphengine.check.mistakes import (
+    arguments,
+    chain,
+    fused,
+    gates,
+    indices,
+    layouts,
+    margins,
+    rules,
+    scale,
+    slopes,
+    tied,
+    upstream,
+)
 from graphengine.check.mistakes.base import Change, Link, Mutant
 from graphengine.check.mistakes.catalogue import Catalogue
 from graphengine.check.mistakes.penalties import penalty_name, regularisers
@@ -21,5 +34,18 @@ __all__ = [
     "regularisers",
 ]
 
-FAMILIES = (scale, chain, slopes, arguments, layouts, fused)
+FAMILIES = (
+    scale,
+    chain,
+    slopes,
+    rules,
+    arguments,
+    layouts,
+    indices,
+    fused,
+    margins,
+    gates,
+    tied,
+    upstream,
+)
 """The modules with the mistakes at one link."""

@@ -7,9 +7,9 @@ catalogue with its kind and the rows of evidence it answers; see :data:`LINKS` a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -24,23 +24,31 @@ from graphengine.ops.base import Array, Op
 from graphengine.run import Run
 
 __all__ = [
+    "COMPOSITE",
     "LINKS",
+    "ON_THE_WAY",
     "Change",
     "Link",
     "Mutant",
+    "Way",
+    "also_composite",
     "called",
     "columns_times",
+    "composed",
     "diagonal",
     "drop",
     "finite",
     "home",
     "mistake",
     "of_node",
+    "on_the_way",
+    "one_entry",
     "place_name",
     "rows_times",
     "scaled",
     "sizes_of",
     "slopes",
+    "together",
     "usable",
     "with_factor",
 ]
@@ -82,6 +90,7 @@ class Link:
     """The way from ``parent`` to ``child``: an edge (an op and one place), or several at once.
 
     ``jacobian`` is that of the whole way, ``op``, ``args`` and ``out`` are there for an edge.
+    ``unlikely`` is added to the rank of the mistakes that are made here.
     """
 
     def __init__(
@@ -91,8 +100,11 @@ class Link:
         parent: Node,
         jacobian: Callable[[], Jacobian],
         place: int | None = None,
+        *,
+        unlikely: int = 0,
     ) -> None:
         self.run, self.child, self.parent, self.place = run, child, parent, place
+        self.unlikely = unlikely
         self._make = jacobian
         self.generator: Catalogued | None = None
 
@@ -131,10 +143,20 @@ class Link:
         """The edge's op; None for a way of several edges."""
         return self.child.op if self.place is not None else None
 
+    @property
+    def given(self) -> Sequence[Node | Array]:
+        """The arguments of the op."""
+        return self.child.args
+
+    @property
+    def called(self) -> Mapping[str, str]:
+        """What the op's arguments are called."""
+        return self.child.called
+
     @cached_property
     def args(self) -> list[Array]:
-        """The values of the child's arguments."""
-        return [self.run.value(a) if isinstance(a, Node) else a for a in self.child.args]
+        """The values of the op's arguments."""
+        return [self.run.value(a) if isinstance(a, Node) else a for a in self.given]
 
     @cached_property
     def out(self) -> Array:
@@ -165,24 +187,91 @@ class Link:
     ) -> Mutant:
         """A mutant that changes this link alone."""
         change = Change(self.child, self.parent, made, self.right)
-        key = (*self.key, kind, name)
+        key, rank = (*self.key, kind, name), rank + self.unlikely
         changes = (change,)
         return Mutant(key, kind, where or self.where, says, rank, changes, by_sign, self.generator)
 
     def mutants(self, generator: Catalogued) -> list[Mutant]:
         """What one generator makes here."""
         self.generator = generator
-        return list(generator(self))
+        made = list(generator(self))
+        self.generator = None
+        return made
+
+    def takes(self, generator: Catalogued) -> bool:  # noqa: ARG002 (links of several steps ask)
+        """Whether the mistakes of a generator can be made here."""
+        return True
 
 
 LINKS: list[Catalogued] = []
 """The mistakes that can be made at a link, in the order of the modules."""
+
+OnTheWay: TypeAlias = Callable[["Way"], Iterable["Mutant"]]
+"""A generator of the mistakes of one sort on a whole way."""
+
+ON_THE_WAY: list[OnTheWay] = []
+"""The mistakes that change several links at once, or that know what is above."""
+
+COMPOSITE: set[Catalogued] = set()
+"""Those that are also made where several steps together are a known function."""
 
 
 def mistake(generator: Catalogued) -> Catalogued:
     """Register a mistake that can be made at a link."""
     LINKS.append(generator)
     return generator
+
+
+def also_composite(generator: Catalogued) -> Catalogued:
+    """Register a mistake that is also made where steps are taken together."""
+    COMPOSITE.add(generator)
+    return generator
+
+
+class Way(NamedTuple):
+    """The way from ``wrt`` to ``of``: the nodes inside (``of`` the last), and the links there."""
+
+    run: Run
+    of: Node
+    wrt: Node
+    inside: Sequence[Node]
+    edges: Mapping[Node, Sequence[Link]]
+    users: Mapping[Node, Sequence[Link]]
+
+    @property
+    def reached(self) -> Sequence[Node]:
+        """The nodes inside, and ``wrt`` before them."""
+        return self.wrt, *self.inside
+
+    def uses(self, node: Node) -> list[Link]:
+        """The links from a node to those inside."""
+        return [link for link in self.users[node] if link.child in self.inside]
+
+
+def composed(outer: Link, inner: Link) -> Link:
+    """Two steps taken together."""
+    made = partial(Jacobian.compose, outer.jacobian, inner.jacobian)
+    return Link(outer.run, outer.child, inner.parent, made)
+
+
+def on_the_way(generator: OnTheWay) -> OnTheWay:
+    """Register a mistake that can be made on a whole way."""
+    ON_THE_WAY.append(generator)
+    return generator
+
+
+def together(
+    changed: Iterable[tuple[Link, Callable[[], Jacobian]]],
+    *,
+    key: tuple[object, ...],
+    kind: str,
+    where: str,
+    says: str,
+    rank: int,
+) -> Mutant:
+    """The mutant that changes several links."""
+    changes = tuple(Change(link.child, link.parent, made, link.right) for link, made in changed)
+    return Mutant((*key, kind), kind, where, says, rank, changes)
 
 
 # --- names ------------------------------------------------------------------------------------
@@ -249,6 +338,13 @@ def of_node(
 def sizes_of(graph: Graph) -> Iterator[int]:
     """The different sizes of axes of the graph's nodes, from 2 on."""
     return iter(sorted({size for node in graph.nodes for size in node.shape if size > 1}))
+
+
+def one_entry(shape: Sequence[int], axis: int, place: int) -> Array:
+    """A mask of ``shape`` that is 1 at one place along an axis."""
+    mask = np.zeros(shape)
+    mask[(slice(None),) * axis + (place,)] = 1.0
+    return mask
 
 
 def diagonal(part: Term) -> bool:

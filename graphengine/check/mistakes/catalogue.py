@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property, partial
 
 import numpy as np
@@ -12,30 +11,35 @@ from graphengine.board import edge_jacobians
 from graphengine.check.mistakes.arguments import swapped
 from graphengine.check.mistakes.base import (
     LINKS,
+    ON_THE_WAY,
     Catalogued,
     Change,
     Link,
     Mutant,
+    Way,
     drop,
     home,
     of_node,
-    rows_times,
     scaled,
-    slopes,
     usable,
 )
 from graphengine.check.mistakes.changes import Changed, pushed
 from graphengine.check.mistakes.layouts import blocks_exchanged
-from graphengine.check.mistakes.penalties import averages, penalty_name, regularisers
+from graphengine.check.mistakes.penalties import averages, other_weights, penalty_name, regularisers
+from graphengine.check.mistakes.recognised import Known, Recognised, recognised
 from graphengine.check.reference import path
 from graphengine.graph import Node
 from graphengine.jacobian import Jacobian
-from graphengine.ops.base import Array, Elementwise
+from graphengine.ops.base import Array
 from graphengine.run import Run
 
 __all__ = ["Catalogue"]
 
 _STATISTICS = {"mean", "var", "norm", "max", "min", "logsumexp", "sum", "sum_of_squares"}
+
+
+FAR_FETCHED = 3
+"""Added to the rank of mistakes with several named steps at once."""
 
 
 class Catalogue:
@@ -54,6 +58,7 @@ class Catalogue:
         self._made: dict[Change, Jacobian | None] = {}
         self._paths: dict[tuple[Node, Node], tuple[Node, ...]] = {}
         self._links: dict[tuple[Node, Node], Sequence[Link]] = {}
+        self._named: dict[tuple[Node, Node], Mapping[tuple[object, ...], Link]] = {}
 
     def made(self, change: Change) -> Jacobian | None:
         """The Jacobian of a changed link, made once; None where it does not exist."""
@@ -111,6 +116,13 @@ class Catalogue:
         return edge_jacobians(self.run, child)[parent]
 
     @cached_property
+    def composites(self) -> Mapping[Node, list[Recognised]]:
+        """The links of several steps that are a known function together, by their child."""
+        named = [*self.run.graph.named.values()]
+        known = Known(self.run)
+        return {child: list(recognised(known, child, self.path)) for child in named}
+
+    @cached_property
     def users(self) -> Mapping[Node, list[Link]]:
         """The links of one op each, by their parent."""
         found: dict[Node, list[Link]] = {node: [] for node in self.run.graph.nodes}
@@ -127,14 +139,14 @@ class Catalogue:
 
     def between(self, of: Node, wrt: Node) -> Iterator[Mutant]:
         """The mistakes on the way from ``wrt`` to ``of``."""
-        inside = self.path(of, wrt)
-        for link in self.links(of, wrt, inside):
+        for link in self.links(of, wrt):
             yield from self.at(link)
-        yield from self.further(of, wrt, inside)
+        yield from self.further(of, wrt)
 
-    def links(self, of: Node, wrt: Node, inside: Sequence[Node]) -> Sequence[Link]:
-        """The links on the way, ``inside`` being the nodes there; last the way itself."""
+    def links(self, of: Node, wrt: Node) -> Sequence[Link]:
+        """The links on the way; after those of single steps the way itself, and known functions."""
         if (of, wrt) not in self._links:
+            inside = self.path(of, wrt)
             reached = {wrt, *inside}
             found = [
                 link
@@ -142,24 +154,40 @@ class Catalogue:
                 for link in (*self.edges[node], *self.ways.get(node, ()))
                 if link.parent in reached
             ]
-            if of.size > 1 and of.shape == wrt.shape:
-                whole = Link(self.run, of, wrt, lambda: self.run.structured(of, wrt))
+            if of.shape == wrt.shape:
+                make = partial(self.run.structured, of, wrt)
+                whole = Link(self.run, of, wrt, make, unlikely=FAR_FETCHED)
                 if all(link.key != whole.key for link in found):
                     found.append(whole)
+            for node in inside:
+                links = self.composites[node] if node.named else ()
+                found += [link for link in links if link.parent in reached]
             self._links[of, wrt] = found
         return self._links[of, wrt]
 
-    def further(self, of: Node, wrt: Node, inside: Sequence[Node]) -> Iterator[Mutant]:
+    def way(self, of: Node, wrt: Node) -> Way:
+        """The way from ``wrt`` to ``of``, for the mistakes that change several links."""
+        return Way(self.run, of, wrt, self.path(of, wrt), self.edges, self.users)
+
+    def link(self, of: Node, wrt: Node, key: tuple[object, ...]) -> Link | None:
+        """The link on the way that is called so."""
+        if (of, wrt) not in self._named:
+            self._named[of, wrt] = {link.key: link for link in self.links(of, wrt)}
+        return self._named[of, wrt].get(key)
+
+    def further(self, of: Node, wrt: Node) -> Iterator[Mutant]:
         """The mistakes on the way that change several links, or that know what is above."""
+        inside = self.path(of, wrt)
         reached = [wrt, *inside]
         for node in inside:
             yield from swapped(self.edges[node], reached)
             yield from blocks_exchanged(self.edges[node], reached)
         yield from self.constants(of, reached)
-        yield from self.only_one(reached)
         yield from self.penalties(of, inside)
         yield from self.weights(of, wrt, inside)
-        yield from self.upstream(of, inside)
+        way = self.way(of, wrt)
+        for generator in ON_THE_WAY:
+            yield from generator(way)
 
     def at(self, link: Link) -> Sequence[Mutant]:
         """The mistakes at one link."""
@@ -167,6 +195,7 @@ class Catalogue:
             made = [
                 mutant
                 for one in self.generators
+                if link.takes(one)
                 for mutant in self._by_generator(one, link).values()
             ]
             self._mutants[link.key] = made
@@ -229,28 +258,6 @@ class Catalogue:
                 if made is not None:
                     yield made
 
-    def only_one(self, reached: Sequence[Node]) -> Iterator[Mutant]:
-        """Row 30: of a node that is used several times (a tied weight) one use counts alone."""
-        for node in reached:
-            links = [
-                link
-                for child in self._children(node)
-                if child in reached
-                for link in self.edges[child]
-                if link.parent is node
-            ]
-            if len(links) < 3:
-                continue
-            for k, kept in enumerate(links):
-                kind = "last_only" if k == len(links) - 1 else "missing_path"
-                says = f"of the {len(links)} uses of {node.name} only that in {kept.told} counts"
-                rest = [link for link in links if link is not kept]
-                made = of_node(node, rest, ("only", k), kind, says, 3)
-                yield made
-                for j, link in enumerate(rest):  # the same numbers under the other names
-                    key = (*made.key, j)
-                    yield replace(made, key=key, kind="missing_path", where=link.where, rank=4)
-
     def penalties(self, of: Node, inside: Sequence[Node]) -> Iterator[Mutant]:
         """Rows 56, 57, 58, 60: the regulariser left out, or weighted by another number."""
         for node in regularisers(self.run.graph, of, inside):
@@ -268,7 +275,9 @@ class Catalogue:
                 yield link.mutant(
                     "no penalty", "missing_regulariser", says, drop(link), rank=0, where=where
                 )
-                for scale, letter in [(-1.0, 0), (0.5, 0), (2.0, 0), *averages(self.run.graph)]:
+                others = other_weights(self.run, link)
+                scales = [(-1.0, 0), (0.5, 0), (2.0, 0), *averages(self.run.graph), *others]
+                for scale, letter in scales:
                     told = "with the wrong sign" if scale < 0 else f"times {scale:g}"
                     says = f"the regulariser {name} is weighted wrongly: {told}"
                     yield link.mutant(
@@ -310,27 +319,6 @@ class Catalogue:
                 yield self._added(of, wrt, made, "regularised_bias", wrt.name, says, key)
                 yield self._added(of, wrt, made, "regularised_bias", where, says, (*key, "at"))
 
-    def upstream(self, of: Node, inside: Sequence[Node]) -> Iterator[Mutant]:
-        """Row 41: the mask of an activation by the sign of the upstream gradient."""
-        if of.size != 1:
-            return
-        for node in inside:
-            links = self.edges[node]
-            if len(links) != 1 or not isinstance(node.op, Elementwise) or node is of:
-                continue
-            link = links[0]
-            if not link.alike or node.op.family not in {"activations", "selection"}:
-                continue
-            says = f"masked by the sign of the upstream gradient at {link.told}"
-
-            def mask(node: Node = node) -> Array:
-                return (self.run.gradient(node, of) > 0) * 1.0
-
-            made, instead = rows_times(link, mask), slopes(link, mask)
-            for kind in ("wrong_slope", "wrong_argument"):
-                yield link.mutant("upstream", kind, says, made, rank=5)
-                yield link.mutant("upstream instead", kind, says, instead, rank=5)
-
     def _weight(self, of: Node, wrt: Node) -> float | None:
         """The number that the penalties multiply ``wrt`` by, where their gradient is one."""
         total = np.zeros(wrt.shape)
@@ -350,7 +338,8 @@ class Catalogue:
         made = Jacobian.of(row.reshape(1, -1), of.shape, wrt.shape)
         nothing = Jacobian.zero(of.shape, wrt.shape)
         change = Change(of, wrt, lambda: made, lambda: nothing)
-        return Mutant((of.number, wrt.number, kind, name), kind, where, says, 1, (change,))
+        key = (("added", of.number), wrt.number, kind, name)
+        return Mutant(key, kind, where, says, 1, (change,))
 
     def _is_broadcast(self, node: Node, reached: Sequence[Node]) -> bool:
         """Whether a node, or what is made of it entry by entry, is used by a larger one."""

@@ -11,6 +11,7 @@ import numpy as np
 from graphengine.check.mistakes.base import (
     Link,
     Mutant,
+    also_composite,
     diagonal,
     drop,
     mistake,
@@ -61,6 +62,7 @@ def missing_jacobian(link: Link) -> Iterator[Mutant]:
         yield link.mutant("identity", "missing_jacobian", says, identity, rank=2)
 
 
+@also_composite
 @mistake
 def one_term_of_a_jacobian(link: Link) -> Iterator[Mutant]:
     """Rows 26, 46: of the terms of one Jacobian, one is left out, has the wrong sign, or counts
@@ -109,8 +111,8 @@ def one_term_of_a_jacobian(link: Link) -> Iterator[Mutant]:
 
 
 def _one(link: Link, part: Term) -> str:
-    alone = replace(link.jacobian.named(link.child.called), terms=())
-    named = link.jacobian.named(link.child.called).terms
+    alone = replace(link.jacobian.named(link.called), terms=())
+    named = link.jacobian.named(link.called).terms
     place = link.jacobian.terms.index(part)
     return replace(alone, terms=(named[place],)).text()
 

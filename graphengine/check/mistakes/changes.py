@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from graphengine.jacobian import Jacobian, term
 from graphengine.ops.base import Array, Shape
@@ -26,7 +27,7 @@ class Changed:
     """``scale · diag(above) · right · diag(below)``; without ``right`` the identity is there.
 
     ``above`` has the shape of the child, ``below`` that of the parent, ``shape``; weights that are
-    not given are 1.
+    not given are 1.  ``order`` gives for each column the place of the one that stands there.
     """
 
     shape: Shape
@@ -34,6 +35,13 @@ class Changed:
     scale: float = 1.0
     above: Weights | None = None
     below: Weights | None = None
+    order: Weights | None = None
+
+    @property
+    def is_number(self) -> bool:
+        """Whether it is the right Jacobian times a number that is not 0."""
+        weights = (self.above, self.below, self.order)
+        return self.right is not None and self.scale != 0 and weights == (None, None, None)
 
     def __call__(self) -> Jacobian:
         """The Jacobian itself."""
@@ -44,6 +52,9 @@ class Changed:
             made = diagonal_of(self._above, made.out_shape).compose(made)
         if self.below is not None:
             made = made.compose(diagonal_of(self._below, made.in_shape))
+        if self.order is not None:
+            back = np.argsort(self._order).reshape(self.shape)
+            made = made.compose(Jacobian.rearrangement(back, self.shape))
         return made * self.scale if self.scale != 1 else made
 
     def pull(self, row: Array, right: Array) -> Array:
@@ -54,11 +65,16 @@ class Changed:
             found = weighed if self.right is None else self.right().pull(weighed).reshape(-1)
         if self.below is not None:
             found = found * self._below
+        if self.order is not None:
+            found = found[self._order]
         return self.scale * found if self.scale != 1 else found
 
     def push(self, columns: Array, right: Array) -> Array:
         """The Jacobian times ``columns``; ``right`` is the right one times them."""
         found = columns if self.right is None else right
+        if self.order is not None:
+            columns = columns[np.argsort(self._order)]
+            found = columns if self.right is None else pushed(self.right(), columns)
         if self.below is not None:
             weighed = columns * self._below[:, None]
             found = weighed if self.right is None else pushed(self.right(), weighed)
@@ -82,6 +98,11 @@ class Changed:
     def _below(self) -> Array:
         assert self.below is not None
         return self._flat(self.below, self.shape)
+
+    @cached_property
+    def _order(self) -> NDArray[np.intp]:
+        assert self.order is not None
+        return np.asarray(self.order()).reshape(-1).astype(np.intp)
 
     @staticmethod
     def _flat(make: Weights, shape: Shape | None) -> Array:

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
-from graphengine.check.mistakes.base import Link, Mutant, mistake
+from graphengine.check.mistakes.base import (
+    Link,
+    Mutant,
+    also_composite,
+    mistake,
+)
+from graphengine.graph import Node
 from graphengine.jacobian import Jacobian, Rule, term
 from graphengine.ops.activations import sigmoid
 from graphengine.ops.base import Array
@@ -48,6 +55,13 @@ _LAST_AXIS: Mapping[tuple[str, int], tuple[Slip, ...]] = {
         Slip("diagonal_only", "−y (1 − p), the diagonal alone", lambda s, y: -y * (1 - softmax(s))),
         Slip("wrong_slope", "y − p p", lambda s, y: y - softmax(s) ** 2),
         Slip("wrong_argument", "s − y, with s for the softmax", lambda s, y: s - y),
+        Slip("missing_jacobian", "1 − y, with 1 for the softmax", lambda s, y: 1 - y + 0 * s),
+        Slip(
+            "wrong_argument",
+            "the softmax of the softmax, less y",
+            lambda s, y: softmax(softmax(s)) - y,
+        ),
+        Slip("wrong_slope", "log of the softmax, less y", lambda s, y: np.log(softmax(s)) - y),
     ),
     ("cross_entropy", 0): (
         Slip("double_counted", "p − y: the softmax is in it already", lambda p, y: p - y),
@@ -59,6 +73,9 @@ _LAST_AXIS: Mapping[tuple[str, int], tuple[Slip, ...]] = {
         Slip("missing_jacobian", "exp(x), without the normaliser", np.exp),
         Slip("missing_jacobian", "1 / Σ exp(x), without exp(x)", lambda x: softmax(x) / np.exp(x)),
         Slip("double_counted", "p (1 − p)", _spread),
+        Slip("missing_jacobian", "1 for every entry", lambda x: np.ones(x.shape)),
+        Slip("wrong_argument", "the softmax of the softmax", lambda x: softmax(softmax(x))),
+        Slip("wrong_slope", "log of the softmax", lambda x: np.log(softmax(x))),
     ),
     ("norm", 0): (
         Slip("wrong_slope", "x, not divided by the norm", lambda x: x),
@@ -93,7 +110,6 @@ _ALL: Mapping[tuple[str, int], tuple[Slip, ...]] = {
     ("logsumexp", 0): (
         Slip("wrong_slope", "1 for the largest", lambda x: (x == np.max(x)) * 1.0),
         Slip("missing_jacobian", "exp(x), without the normaliser", np.exp),
-        Slip("wrong_slope", "log of the softmax", lambda x: np.log(softmax(x))),
     ),
 }
 _ENTRYWISE: Mapping[tuple[str, int], tuple[Slip, ...]] = {
@@ -127,6 +143,7 @@ _ENTRYWISE: Mapping[tuple[str, int], tuple[Slip, ...]] = {
 _TABLES = ((_LAST_AXIS, "... <- ...i"), (_ENTRYWISE, "... <- ..."), (_ALL, "1 <- ..."))
 
 
+@also_composite
 @mistake
 def slips(link: Link) -> Iterator[Mutant]:
     """Rows 53, 54, 55 in one op: the steps of a loss mixed up."""
@@ -151,63 +168,63 @@ def slips(link: Link) -> Iterator[Mutant]:
             yield link.mutant((labels, slip.says), slip.kind, says, made, rank=3)
 
 
+@also_composite
+@mistake
+def softmax_indices(link: Link) -> Iterator[Mutant]:
+    """Row 53: the indices of ``p_i δ_ij − p_i p_j`` mixed up."""
+    if link.op is None or link.op.name != "softmax" or not link.child.shape:
+        return
+    p, last = link.out, "...i <- ...i"
+    total = np.broadcast_to(np.sum(p**2, axis=-1, keepdims=True), p.shape)
+    first = term(last, (p, "...i", ""))
+    cases: Mapping[str, tuple[str, Rule]] = {
+        "p_i (δ_ij − p_i)": ("reordered", first - term("...i <- ...j", (p**2, "...i", ""))),
+        "p_i δ_ij − p_j p_j": ("reordered", first - term("...i <- ...j", (p**2, "...j", ""))),
+        "diag(p) − pᵀp I": ("diagonal_only", first - term(last, (total, "...i", ""))),
+    }
+    for told, (kind, rule) in cases.items():
+        says = f"{told} for the Jacobian at {link.told}"
+        made = partial(Jacobian.of, rule, link.child.shape, link.parent.shape)
+        yield link.mutant(told, kind, says, made, rank=3)
+
+
+@also_composite
+@mistake
+def softmax_of_pieces(link: Link) -> Iterator[Mutant]:
+    """Row 25: the softmax of each block of a concatenation by itself."""
+    parent = link.parent
+    if link.op is None or link.op.name != "logsumexp" or link.child.size > 1:
+        return
+    if parent.op is None or parent.op.name != "concatenate" or len(parent.shape) != 1:
+        return
+    parts = [link.run.value(arg) if isinstance(arg, Node) else arg for arg in parent.args]
+    row = np.concatenate([softmax(part) for part in parts]).reshape(1, -1)
+    says = f"the softmax of each block of {parent.name} by itself, for the derivative at "
+    made = partial(Jacobian.of, row, link.child.shape, parent.shape)
+    yield link.mutant("pieces", "wrong_argument", says + link.told, made, rank=3)
+
+
+@also_composite
+@mistake
+def along_another_axis(link: Link) -> Iterator[Mutant]:
+    """Row 12: a softmax along another axis inside a loss of several examples."""
+    fused = {"logsumexp", "softmax_cross_entropy"}
+    if link.op is None or link.op.name not in fused or link.place != 0:
+        return
+    x = link.args[0]
+    if x.ndim < 2 or not _over_the_last_axis(link):
+        return
+    for axis in range(x.ndim - 1):
+        e = np.exp(x - x.max(axis=axis, keepdims=True))
+        gradient = e / e.sum(axis=axis, keepdims=True)
+        if len(link.args) > 1:
+            gradient = gradient - link.args[1]
+        rule = term("... <- ...i", (gradient, "...i", ""))
+        says = f"a softmax along axis {axis} in place of the last one, at {link.told}"
+        made = partial(Jacobian.of, rule, link.child.shape, link.parent.shape)
+        for kind in ("reordered", "wrong_argument"):
+            yield link.mutant(("axis", axis), kind, says, made, rank=3)
+
+
 def _over_the_last_axis(link: Link) -> bool:
     return bool(link.parent.shape) and link.child.shape == link.parent.shape[:-1]
-
-
-@mistake
-def margins(link: Link) -> Iterator[Mutant]:
-    """The multi-class SVM: the share of the own class, or of the others, left out."""
-    if link.op is None or link.op.name != "svm_loss" or link.place != 0:
-        return
-    scores, label = link.args
-    own = np.zeros(scores.shape)
-    np.put_along_axis(own, label.astype(int)[..., None], 1.0, axis=-1)
-    shape = link.child.shape
-
-    def kept(mask: Array) -> Jacobian:
-        columns = Jacobian.of(term("... <- ...", (mask, "...", "")), scores.shape, scores.shape)
-        return link.jacobian.compose(columns)
-
-    delta = float(getattr(link.op, "delta", 1.0))
-    margin = scores - (scores * own).sum(axis=-1, keepdims=True) + delta
-
-    def rows(broken: Array, share: float = -1.0) -> Callable[[], Jacobian]:
-        wrong = np.where(broken, 1.0, 0.0) * (1 - own)
-        gradient = wrong + share * own * wrong.sum(axis=-1, keepdims=True)
-        return lambda: Jacobian.of(term("... <- ...i", (gradient, "...i", "")), shape, scores.shape)
-
-    def signs() -> Jacobian:
-        full = rows(margin > 0)().pull(np.ones(shape))
-        gradient = np.where(own > 0, np.sign(full), full)
-        return Jacobian.of(term("... <- ...i", (gradient, "...i", "")), shape, scores.shape)
-
-    def of_rows(gradient: Array) -> Jacobian:
-        return Jacobian.of(term("... <- ...i", (gradient, "...i", "")), shape, scores.shape)
-
-    def softly() -> Jacobian:
-        return of_rows(softmax(scores) - own)
-
-    def margins_themselves() -> Jacobian:
-        return of_rows(np.maximum(margin, 0.0) * (1 - own))
-
-    def once() -> Jacobian:
-        return of_rows(np.where(margin > 0, 1.0, 0.0) * (1 - own) - own)
-
-    first = link.told
-    cases: tuple[tuple[str, str, Callable[[], Jacobian]], ...] = (
-        ("one_sided_mask", "the share of the own class is missing", lambda: kept(1 - own)),
-        ("missing_path", "the share of the other classes is missing", lambda: kept(own)),
-        ("factor", "the own class gets −1, not minus the number of broken margins", signs),
-        ("sign", "the share of the own class has the wrong sign", rows(margin > 0, 1.0)),
-        ("one_sided_mask", "every class counts, not only broken margins", rows(margin > -np.inf)),
-        ("wrong_argument", "margins without delta", rows(margin - delta > 0)),
-        ("wrong_argument", "scores in place of margins", rows(scores > 0)),
-        ("wrong_argument", "margins without the own score", rows(scores + delta > 0)),
-        ("wrong_slope", "a softmax, less the own class", softly),
-        ("wrong_slope", "the margins themselves, not their masks", margins_themselves),
-        ("factor", "−1 for the own class, whatever the number of broken margins", once),
-        ("one_sided_mask", "the margins that hold, not the broken ones", rows(margin < 0)),
-    )
-    for kind, told, make in cases:
-        yield link.mutant(told, kind, f"{told}, at {first}", make, rank=2)

@@ -9,7 +9,15 @@ from typing import Any, cast
 
 import numpy as np
 
-from graphengine.check.mistakes.base import Change, Link, Mutant, diagonal, mistake, with_factor
+from graphengine.check.mistakes.base import (
+    Change,
+    Link,
+    Mutant,
+    also_composite,
+    diagonal,
+    mistake,
+    with_factor,
+)
 from graphengine.graph import Node
 from graphengine.jacobian import Jacobian, term
 from graphengine.jacobian.terms import Factor, Term
@@ -19,7 +27,10 @@ from graphengine.ops.base import Array, Op
 @mistake
 def factor_left_out(link: Link) -> Iterator[Mutant]:
     """Rows 24, 71: what multiplies in the rule of an entrywise product is left out."""
-    if link.op is None or len(link.args) < 2:
+    if link.op is None:
+        yield from _nothing_but_ones(link)
+        return
+    if len(link.args) < 2:
         return
     for k, part in enumerate(link.jacobian.terms):
         for f, factor in enumerate(part.factors):
@@ -32,12 +43,21 @@ def factor_left_out(link: Link) -> Iterator[Mutant]:
             yield link.mutant(("ones", k, f), "missing_jacobian", says, made, rank=3)
 
 
+def _nothing_but_ones(link: Link) -> Iterator[Mutant]:
+    """A whole step with 1 for everything that multiplies in it, its sign too."""
+    terms = link.jacobian.terms
+    if len(terms) == 1 and terms[0].factors and link.parent.size > 1:
+        bare = replace(link.jacobian, terms=(replace(terms[0], factors=(), coef=1.0),))
+        says = f"the derivative at {link.told} is left out: 1 wherever it has an entry"
+        yield link.mutant("bare", "missing_jacobian", says, lambda: bare, rank=4)
+
+
 @mistake
 def transposed(link: Link) -> Iterator[Mutant]:
     """Rows 13, 61, 62, 70: a matrix in the rule transposed, reversed, shifted, or left out."""
     if link.op is None:
         return
-    named = link.jacobian.named(link.child.called).terms
+    named = link.jacobian.named(link.called).terms
     for k, part in enumerate(link.jacobian.terms):
         for f, factor in enumerate(part.factors):
             name = named[k].factors[f].text or "a factor"
@@ -79,9 +99,12 @@ def whole_transposed(link: Link) -> Iterator[Mutant]:
         if all(diagonal(p) for p in link.jacobian.terms):
             return
         says = f"the Jacobian of {link.told} transposed"
-        yield link.mutant("T", "transposed", says, lambda: link.jacobian.T, rank=3)
+        made = link.jacobian.T
+        for kind in ("transposed", "jacobian_transposed"):
+            yield link.mutant("T", kind, says, lambda: made, rank=3)
 
 
+@also_composite
 @mistake
 def matrix_functions(link: Link) -> Iterator[Mutant]:
     """Rows 62, 63: the inverse, the determinant or a transpose left out of a matrix derivative."""
@@ -105,6 +128,7 @@ def matrix_functions(link: Link) -> Iterator[Mutant]:
             "minus the square of the entries": lambda: (
                 -term("...ij <- ...ij", (out**2, "...ij", ""))
             ),
+            "−1/x² entry by entry": lambda: -term("...ij <- ...ij", (A**-2, "...ij", "")),
             "the transpose of the inverse on both sides": lambda: (
                 -term(inner[0], (out, "...ki", ""), (out, "...jl", ""))
             ),
@@ -131,6 +155,27 @@ def matrix_functions(link: Link) -> Iterator[Mutant]:
             return Jacobian.of(rule(), *shapes)
 
         yield link.mutant(name, kind, says, made, rank=4)
+
+
+@mistake
+def solved(link: Link) -> Iterator[Mutant]:
+    """Row 63: of the solution of ``A X = B`` by ``B``: A for its inverse, or nothing."""
+    if link.op is None or link.op.name != "solve" or link.place != 1:
+        return
+    A = link.args[0]
+    if A.ndim != 2:
+        return
+    eye = np.eye(A.shape[-1])
+    column = "" if len(link.parent.shape) == 1 else "k"
+    for told, kind, matrix in (
+        ("A for its inverse", "wrong_argument", A),
+        ("the transpose of A for its inverse", "wrong_argument", A.T),
+        ("the identity for the inverse", "missing_jacobian", eye),
+    ):
+        rule = term(f"i{column} <- j{column}", (matrix, "ij", ""))
+        says = f"{told}, for the derivative at {link.told}"
+        made = partial(Jacobian.of, rule, link.child.shape, link.parent.shape)
+        yield link.mutant(told, kind, says, made, rank=3)
 
 
 @mistake
@@ -163,6 +208,7 @@ def upstream_transposed(link: Link) -> Iterator[Mutant]:
     yield link.mutant("upstream", "transposed", says, lambda: turned.compose(link.jacobian), rank=3)
 
 
+@also_composite
 @mistake
 def another_axis(link: Link) -> Iterator[Mutant]:
     """Row 12: a function along one axis (a softmax) taken along another, or over everything."""

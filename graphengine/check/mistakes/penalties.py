@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from graphengine.check.mistakes.base import home
+from graphengine.check.mistakes.base import Link, home
 from graphengine.graph import Graph, Node
+from graphengine.run import Run
 
-__all__ = ["averages", "penalty_name", "regularisers"]
+_BENT = {"square", "power", "abs", "sum_of_squares", "norm", "dot", "multiply"}
+
+__all__ = ["averages", "other_weights", "penalty_name", "regularisers"]
 
 _PENALTY_OPS = {
     "square",
@@ -39,19 +42,29 @@ def regularisers(graph: Graph, of: Node, inside: Sequence[Node]) -> list[Node]:
     if of.size != 1:
         return []
     free: dict[Node, bool] = {}
+    bent: dict[Node, bool] = {}  # what is linear in a parameter is no penalty
     for node in graph.nodes[: of.number + 1]:
         if node.op is None:
             free[node] = node.role != "input"
         else:
             free[node] = node.op.name in _PENALTY_OPS and all(free[one] for one in node.parents)
+        bent[node] = any(bent[one] for one in node.parents) or _bends(node)
     if all(node.role != "input" for node in graph.starts):
         return []
     top = []
     for node in inside:
         children = [graph[name] for name in graph.dag.successors(node.name)]
-        if free[node] and node.size == 1 and any(not free.get(c, True) for c in children):
+        penalty = free[node] and bent[node] and node.size == 1
+        if penalty and any(not free.get(c, True) for c in children):
             top.append(node)
     return top
+
+
+def _bends(node: Node) -> bool:
+    """Whether an op is not linear in what is no constant of its arguments."""
+    if node.op is None or node.op.name not in _BENT:
+        return False
+    return node.op.name != "multiply" or sum(one.role != "constant" for one in node.parents) != 1
 
 
 def penalty_name(node: Node, inside: Sequence[Node]) -> str:
@@ -73,3 +86,15 @@ def averages(graph: Graph) -> Iterator[tuple[float, object]]:
                 seen.add(size)
                 yield 1 / size, (node.number, axis)
                 yield float(size), (node.number, axis, "times")
+
+
+def other_weights(run: Run, link: Link) -> Iterator[tuple[float, object]]:
+    """What turns the constant that weighs a penalty into another one of the graph."""
+    weights = [one for one in (*link.child.parents, *link.parent.parents) if one.role == "constant"]
+    for own in weights:
+        for other in run.graph.starts:
+            if other.role == "constant" and other is not own and own.size == other.size == 1:
+                value = float(run.value(own).reshape(()))
+                if value:
+                    scale = float(run.value(other).reshape(())) / value
+                    yield scale, (own.number, other.number, "weight")

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
-import numpy as np
-
-from graphengine.check.mistakes.base import Link, Mutant, mistake, rows_times, scaled, sizes_of
+from graphengine.check.mistakes.base import (
+    Link,
+    Mutant,
+    mistake,
+    one_entry,
+    rows_times,
+    scaled,
+    sizes_of,
+)
 from graphengine.check.mistakes.changes import Changed
 from graphengine.graph import Node
 
@@ -49,7 +56,7 @@ def fixed_factor(link: Link) -> Iterator[Mutant]:
     """Rows 4, 8, 58, 71: a number in a product left out, or taken twice."""
     if link.op is None or link.op.name not in _PRODUCTS or link.place is None:
         return
-    other = link.child.args[1 - link.place]
+    other = link.given[1 - link.place]
     is_number = not isinstance(other, Node)
     if not is_number and not (isinstance(other, Node) and other.role == "constant"):
         return
@@ -133,7 +140,7 @@ def _letter(link: Link, size: int) -> object:
 @mistake
 def over_a_batch(link: Link) -> Iterator[Mutant]:
     """Rows 29, 30: what has to be added up over an axis is averaged, or only the last is taken."""
-    for axis in _summed(link):
+    for axis in summed_axes(link):
         size = link.child.shape[axis]
         says = f"the sum over the {size} entries of axis {axis} of {link.child.name} became a mean"
         yield link.mutant(
@@ -148,7 +155,7 @@ def over_a_batch(link: Link) -> Iterator[Mutant]:
             yield link.mutant((which, axis), "last_only", says, made, rank=rank)
 
 
-def _summed(link: Link) -> list[int]:
+def summed_axes(link: Link) -> list[int]:
     """The axes of the child over which a pull-back to the parent adds up."""
     if link.op is None or not link.child.shape or link.parent.role == "constant":
         return []
@@ -165,6 +172,4 @@ def _summed(link: Link) -> list[int]:
 
 def _only(link: Link, axis: int, number: int) -> Changed:
     """The Jacobian whose rows count at one position of an axis of the child alone."""
-    mask = np.zeros(link.child.shape)
-    mask[(slice(None),) * axis + (number,)] = 1.0
-    return rows_times(link, lambda: mask)
+    return rows_times(link, partial(one_entry, link.child.shape, axis, number))

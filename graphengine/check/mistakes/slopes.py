@@ -10,7 +10,7 @@ import numpy as np
 from graphengine.check.mistakes.base import (
     Link,
     Mutant,
-    called,
+    also_composite,
     columns_times,
     diagonal,
     mistake,
@@ -35,8 +35,11 @@ _SLOPES: Mapping[str, Slope] = {
     "1 - x²": lambda out, x: 1 - x**2,
     "x (1 - x)": lambda out, x: x * (1 - x),
     "f(x)²": lambda out, x: out**2,
+    "−f(x)², as of 1/x": lambda out, x: -(out**2),
     "1 / f(x)": lambda out, x: 1 / out,
+    "−1 / f(x)": lambda out, x: -1 / out,
     "1 / x²": lambda out, x: 1 / x**2,
+    "1 / (2 x)": lambda out, x: 0.5 / x,
     "x²": lambda out, x: x**2,
     "1 where x > 0": lambda out, x: np.where(x > 0, 1.0, 0.0),
     "1 where x > 0, else 0.01": lambda out, x: np.where(x > 0, 1.0, 0.01),
@@ -53,7 +56,6 @@ _OWN: Mapping[str, Mapping[str, Slope]] = {
     },
     "log": {"log(x)/x": lambda out, x: out / x},
     "sqrt": {
-        "1 / (2 x)": lambda out, x: 0.5 / x,
         "sqrt(x) / 2": lambda out, x: 0.5 * out,
         "2 sqrt(x)": lambda out, x: 2 * out,
     },
@@ -67,12 +69,20 @@ _OWN: Mapping[str, Mapping[str, Slope]] = {
         "σ(x)": lambda out, x: 1 / (1 + np.exp(-x)),
         "x σ(x)(1 − σ(x))": lambda out, x: x / (1 + np.exp(-x)) / (1 + np.exp(x)),
         "σ(x)(1 − σ(x))": lambda out, x: 1 / (1 + np.exp(-x)) / (1 + np.exp(x)),
+        "σ(x) + x x (1 − x)": lambda out, x: 1 / (1 + np.exp(-x)) + x * x * (1 - x),
+        "σ(x) − x σ(x)(1 − σ(x)), with a wrong sign": lambda out, x: (
+            1 / (1 + np.exp(-x)) - x / (1 + np.exp(-x)) / (1 + np.exp(x))
+        ),
+        "σ(x) + f (1 − f)": lambda out, x: 1 / (1 + np.exp(-x)) + out * (1 - out),
     },
     "sin": {"cos(x), with f in place of x": lambda out, x: np.cos(out)},
     "elu": {
         "1 where x > 0, else exp(x)": lambda out, x: np.where(x > 0, 1.0, np.exp(x)),
         "1 where x > 0, else f(x)": lambda out, x: np.where(x > 0, 1.0, out),
         "1 where x > 0, else exp(x) − 1": lambda out, x: np.where(x > 0, 1.0, np.expm1(x)),
+        "1 where x > 0, else as if of a power": lambda out, x: np.where(
+            x > 0, 1.0, out / np.expm1(x) * x * np.exp(x - 1)
+        ),
     },
     "abs": {"1": lambda out, x: np.ones(x.shape)},
 }
@@ -103,17 +113,20 @@ _ACTIVATIONS = (
 @mistake
 def wrong_slope(link: Link) -> Iterator[Mutant]:
     """Rows 37, 39, 42, 48: another function's derivative."""
-    if not _entrywise(link) and not (link.alike and link.child.shape and link.op is None):
+    if not entrywise(link) and not (link.alike and link.child.shape and link.op is None):
         return
     own = link.op.name if link.op is not None else ""
     x, out = link.run.value(link.parent), link.out
     unlikely = 3 if link.op is not None and link.op.family == "arithmetic" else 0
     not_own = f"is not that of {own or link.child.formula}"
-    for name, slope in {**_SLOPES, **_OWN.get(own, {})}.items():
-        says = f"the slope {name} at {link.told} {not_own}"
-        made = slopes(link, partial(slope, out, x))
-        rank = 3 if name in _OWN.get(own, ()) else 4
-        yield link.mutant(name, "wrong_slope", says, made, rank=rank + unlikely)
+    for name, slope in _SLOPES.items():
+        if name not in _OWN.get(own, ()):
+            says = f"the slope {name} at {link.told} {not_own}"
+            made = slopes(link, partial(slope, out, x))
+            rank = (5 if name.startswith("−") else 4) + unlikely
+            yield link.mutant(name, "wrong_slope", says, made, rank=rank)
+            if name.startswith("−f(x)²"):  # the inner derivative is left out
+                yield link.mutant(name, "missing_jacobian", says, made, rank=rank)
     for other in _ACTIVATIONS:
         if other != own:
             says = f"the derivative of {other} in place of that of {own or 'this'} at {link.told}"
@@ -134,13 +147,25 @@ def wrong_slope(link: Link) -> Iterator[Mutant]:
         )
 
 
+@also_composite
+@mistake
+def own_slope(link: Link) -> Iterator[Mutant]:
+    """Rows 39, 48: what people get wrong in the slope of one function."""
+    if link.op is None or link.place != 0 or not link.alike or link.op.name not in _OWN:
+        return
+    for name, slope in _OWN[link.op.name].items():
+        says = f"the slope {name} at {link.told} is not that of {link.op.name}"
+        made = slopes(link, partial(slope, link.out, link.args[0]))
+        yield link.mutant(name, "wrong_slope", says, made, rank=3)
+
+
 def _slope_of(name: str, x: Array) -> Array:
     """The slopes of an op of one entry."""
     op = OPS[name]()
     return op.jacobian(0, op.value(x), [x]).pull(np.ones(x.shape))
 
 
-def _entrywise(link: Link) -> bool:
+def entrywise(link: Link) -> bool:
     """Whether the link is a function of each entry, with numbers for other arguments."""
     if not link.alike:
         return False
@@ -149,7 +174,7 @@ def _entrywise(link: Link) -> bool:
         return bool(terms) and all(diagonal(part) for part in terms)
     if link.op.name == "softmax":
         return True
-    nodes = sum(isinstance(arg, Node) for arg in link.child.args)
+    nodes = sum(isinstance(arg, Node) for arg in link.given)
     return isinstance(link.op, Elementwise) and (nodes == 1 or link.op.name == "prelu")
 
 
@@ -160,7 +185,7 @@ def one_side(link: Link) -> Iterator[Mutant]:
     cases: Mapping[str, tuple[str, str, Callable[[], Array]]] = {
         "times": ("wrong_slope", "the argument itself as a factor too much", lambda: x),
     }
-    if link.alike and (_entrywise(link) or isinstance(link.op, Elementwise)):
+    if link.alike and (entrywise(link) or isinstance(link.op, Elementwise)):
         cases = {
             **cases,
             "sign": ("sign", "the absolute value in place of the value", lambda: np.sign(x)),
@@ -172,23 +197,6 @@ def one_side(link: Link) -> Iterator[Mutant]:
         made = columns_times(link, mask)
         masks = name in {"sign", "above"}
         yield link.mutant(name, kind, f"{told} at {link.told}", made, rank=5, by_sign=masks)
-
-
-@mistake
-def power_rule(link: Link) -> Iterator[Mutant]:
-    """Row 48: the exponent not lowered, or the base and the exponent confused."""
-    if link.op is None or link.op.name != "power" or link.place != 0 or not link.alike:
-        return
-    x, p = link.args
-    cases: Mapping[str, Callable[[], Array]] = {
-        "the exponent is not lowered": lambda: p * x**p,
-        "the exponent is lowered twice": lambda: p * x ** (p - 2),
-        "the power itself, not differentiated": lambda: x**p,
-        "as if of an exponential": lambda: link.out * np.log(np.abs(x)),
-    }
-    for name, weights in cases.items():
-        says = f"the power rule at {link.told}: {name}"
-        yield link.mutant(name, "wrong_slope", says, slopes(link, weights), rank=2)
 
 
 @mistake
@@ -206,58 +214,6 @@ def slope_of_nothing(link: Link) -> Iterator[Mutant]:
         made = rows_times(link, weights)
         says = f"the slope of {name} at {link.told}, where the graph has no activation"
         yield link.mutant(("none", name), "wrong_slope", says, made, rank=5)
-
-
-@mistake
-def row_of_logarithms(link: Link) -> Iterator[Mutant]:
-    """Row 55: of a sum of logarithms, the derivative without the weights or not differentiated."""
-    x = link.run.value(link.parent)
-    if link.child.size != 1 or not link.child.named or x.size < 2 or np.any(x <= 0):
-        return
-    cases: Mapping[str, tuple[str, Callable[[], Array]]] = {
-        "−1/x for every entry": ("missing_jacobian", lambda: -1 / x),
-        "1/x for every entry": ("missing_jacobian", lambda: 1 / x),
-        "−log x, not differentiated": ("wrong_slope", lambda: -np.log(x)),
-        "log x, not differentiated": ("wrong_slope", lambda: np.log(x)),
-    }
-    for name, (kind, gradient) in cases.items():
-        says = f"{name}, for the derivative at {link.told}"
-
-        def made(gradient: Callable[[], Array] = gradient) -> Jacobian:
-            return Jacobian.of(gradient().reshape(1, -1), link.child.shape, link.parent.shape)
-
-        yield link.mutant(("row", name), kind, says, made, rank=5)
-
-
-@mistake
-def quadratic(link: Link) -> Iterator[Mutant]:
-    """Row 48 for a sum of squares: as if of a norm, not differentiated, averaged."""
-    x = link.run.value(link.parent)
-    if link.child.size != 1 or x.size < 2 or not np.any(x):
-        return
-    row = link.csr.toarray().reshape(x.shape)
-    scale = float(np.sum(row * x) / np.sum(x * x))
-    if scale == 0 or not np.allclose(row, scale * x, rtol=1e-9):
-        return
-    norm = float(np.sqrt(np.sum(x * x)))
-    half = scale / 2
-    cases: Mapping[str, tuple[str, Callable[[], Array]]] = {
-        "the absolute values": ("sign", lambda: scale * np.abs(x)),
-        "divided by the norm, as if of the norm": ("wrong_slope", lambda: half * x / norm),
-        "times the norm": ("wrong_slope", lambda: half * x * norm),
-        "the norm for every entry": ("missing_jacobian", lambda: scale * norm * np.ones(x.shape)),
-        "the squares, not differentiated": ("wrong_slope", lambda: half * x**2),
-        "the number 2 for every entry": ("missing_jacobian", lambda: scale * np.ones(x.shape)),
-        "the sign": ("wrong_slope", lambda: half * np.sign(x)),
-        "a mean in place of the sum": ("mean_for_sum", lambda: scale * x / x.size),
-    }
-    for name, (kind, gradient) in cases.items():
-        says = f"{name}, for the gradient of the sum of squares at {link.told}"
-
-        def made(gradient: Callable[[], Array] = gradient) -> Jacobian:
-            return Jacobian.of(gradient().reshape(1, -1), link.child.shape, link.parent.shape)
-
-        yield link.mutant(name, kind, says, made, rank=4)
 
 
 @mistake
@@ -312,49 +268,3 @@ def one_sided_mask(link: Link) -> Iterator[Mutant]:
     for name, weights in cases.items():
         says = f"a one-sided mask at {link.told}: {name}"
         yield link.mutant(name, "one_sided_mask", says, slopes(link, weights), rank=1)
-
-
-@mistake
-def quotient_rule(link: Link) -> Iterator[Mutant]:
-    """Row 48: the derivative of a quotient in its denominator."""
-    if link.op is None or link.op.name != "divide" or link.place != 1:
-        return
-    x, y = link.args
-    cases: Mapping[str, Callable[[], Array]] = {
-        "as if multiplied": lambda: x + 0 * y,
-        "as if multiplied, with the minus": lambda: -x + 0 * y,
-        "the denominator is not squared": lambda: -x / y,
-        "the quotient itself": lambda: x / y,
-        "the numerator is left out": lambda: -1 / y**2 + 0 * x,
-        "not differentiated": lambda: np.ones(link.child.shape),
-        "the denominator is cubed": lambda: -x / y**3,
-        "differentiated twice": lambda: -2 * x / y**3,
-        "integrated": lambda: x * np.log(np.abs(y)),
-    }
-    for name, weights in cases.items():
-        says = f"the quotient rule at {link.told}: {name}"
-
-        def made(weights: Callable[[], Array] = weights) -> Jacobian:
-            rule = term("... <- ...", (np.asarray(weights()), "...", ""))
-            return Jacobian.of(rule, link.child.shape, link.parent.shape)
-
-        kind = "missing_jacobian" if name.startswith("as if") else "wrong_slope"
-        yield link.mutant(name, kind, says, made, rank=3)
-
-
-@mistake
-def not_one(link: Link) -> Iterator[Mutant]:
-    """The derivative of a sum taken for that of a product: a value where a 1 belongs."""
-    if link.op is None or link.op.name not in {"add", "subtract"} or len(link.args) != 2:
-        return
-    for k in (0, 1):
-        given = link.child.args[k]
-        if isinstance(given, Node):
-            says = f"{called(given)} in place of 1, as if of a product, at {link.told}"
-
-            def made(k: int = k) -> Jacobian:
-                value = np.broadcast_to(link.args[k], link.child.shape)
-                rule = term("... <- ...", (value, "...", ""))
-                return Jacobian.of(rule, link.child.shape, link.parent.shape)
-
-            yield link.mutant(("value", k), "wrong_slope", says, made, rank=4)
