@@ -30,6 +30,8 @@ class BufferedWriter(Storage):
             self.keep(x)
         elif step.call in IN_PLACE:
             step.call(self, x)
+        elif step.call is np.reshape and not is_number(step.args[0]):
+            self.copy(x)
         elif self.can_fill(x):
             self.into(x, self.home(x))
         else:
@@ -42,6 +44,13 @@ class BufferedWriter(Storage):
         if self.in_buffer(x) or self.in_place(x):
             text = Text(self.hoisted(text.text), ATOM)
         self.texts[x.number] = text
+
+    def copy(self, x: Traced) -> None:
+        """A reshape of what is not in order: NumPy would copy some and show others."""
+        home, inner = self.buffer(x), x.step.args[0]
+        view = self.hoisted(f"{home}.reshape({', '.join(map(str, inner.shape))})")
+        self.line(f"np.copyto({view}, {self.operand(inner).text})", x)
+        self.texts[x.number] = Text(home, ATOM)
 
     def number(self, x: Traced) -> None:
         """A Python number: computed at once where it is read from arrays."""

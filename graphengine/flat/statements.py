@@ -104,7 +104,7 @@ def _broadcasts(x: Traced) -> bool:
     args = x.step.args
     if x.size < BROADCAST or x.step.call is np.matmul or len(args) != 2 or 1 in x.shape:
         return False
-    if not all(isinstance(arg, Traced) and arg.shape for arg in args):
+    if not all(isinstance(arg, Traced) and arg.size > 1 for arg in args):
         return False
     return any(arg.shape != x.shape for arg in args)
 
@@ -250,7 +250,7 @@ def _taken(writer: Storage, x: Traced, home: str) -> str:
     source = x.step.args[0]
     text = writer.operand(source)
     places = writer.constant(_positive(writer, table, source.shape[axis]))
-    if axis == 0 and writer.long_inside(x):
+    if axis == 0 and writer.long_inside(x) and x.number in writer.buffers:
         order = ", ".join(map(str, (*range(1, source.ndim), 0)))
         view = f"{text.within(ATOM)}.transpose({order})"
         inner = ", ".join(map(str, (*x.shape[1:], x.shape[0])))

@@ -7,6 +7,7 @@ writes over an operand that nothing reads afterwards.
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ __all__ = ["Storage"]
 MANY, LEAST = 16, 1000
 """From ``LEAST`` small arrays on, ``MANY`` times as many as each has entries, it pays to run along
 them."""
+_MOVES = frozenset({np.reshape, np.transpose})
 
 
 class Storage(Writer):
@@ -68,6 +70,8 @@ class Storage(Writer):
         while x.step.view:
             if x.step.call is not np.reshape:
                 return False
+            if not self.sees(x):
+                return True  # a copy
             x = x.step.args[0]
         return not self.long_inside(x)
 
@@ -94,7 +98,8 @@ class Storage(Writer):
                 continue
             for value, target in zip(x.step.args, x.step.call.targets, strict=True):
                 if not target.adds and isinstance(target.places, Strided):
-                    inner, places = self._behind(value, target.places)
+                    calls = {np.transpose} if _by_columns(x.step.call) else _MOVES
+                    inner, places = self._behind(value, target.places, calls)
                     if places is None or not self.can_fill(inner):
                         continue
                     blas = inner.step.call in {AddOuter, AddMatMul, *IN_PLACE}
@@ -102,12 +107,14 @@ class Storage(Writer):
                         found[inner.number] = (x, places)
         return found
 
-    def _behind(self, value: Traced, places: Strided) -> tuple[Traced, Strided | None]:
-        """The array that ``value`` is a view of and its places; None where it has others too, or is
-        used elsewhere.
+    def _behind(
+        self, value: Traced, places: Strided, calls: Collection[Any]
+    ) -> tuple[Traced, Strided | None]:
+        """The array that ``value`` is a view of by ``calls``, and its places; None where it has
+        others too, or is used elsewhere.
         """
         seen: Strided | None = places
-        while value.step.call in {np.reshape, np.transpose} and seen is not None:
+        while value.step.call in calls and seen is not None:
             if self.uses[value.number] != 1:
                 return value, None
             seen, value = _seen_from(value, seen)

@@ -87,7 +87,9 @@ def is_plain(x: Any) -> bool:
 
 def is_product(x: Any) -> bool:
     """Whether ``x`` is the product of two matrices."""
-    return isinstance(x, Traced) and x.ndim == 2 and x.step.call is np.matmul
+    if not isinstance(x, Traced) or x.step.call is not np.matmul:
+        return False
+    return all(len(shape_of(arg)) == 2 for arg in x.step.args)
 
 
 def is_inverse(x: Any) -> bool:
@@ -179,7 +181,7 @@ class Structure:
         call, args = x.step.call, x.step.args
         if call in {np.diag, cholesky_inverse}:
             return True
-        if call is np.matmul:
+        if is_product(x):
             return self._mirrored_product(*args)
         if call in {np.transpose, lu_inverse, lu}:
             return self.symmetric(args[0])
@@ -261,7 +263,7 @@ class Structure:
 
     def _has_parts(self, x: Traced) -> bool:
         call, args = x.step.call, x.step.args
-        if call in _INVERSES or call in _SOLVES or call in {np.matmul, np.diag}:
+        if call in _INVERSES or call in _SOLVES or call is np.diag or is_product(x):
             return True
         if call is np.transpose:
             return self.spreads(args[0])

@@ -53,6 +53,18 @@ def close(got: Any, want: Array, what: str = "", rtol: float = 1e-12) -> None:
     assert off <= rtol * scale, f"{what}: off by {off} of {scale}"
 
 
+def same_matrix(got: Any, want: Any) -> None:
+    """Equal to 1e-12 of the largest entry, and in order."""
+    assert got.format == "csr"
+    assert got.shape == want.shape
+    assert got.has_canonical_format
+    found, wanted = got.toarray(), want.toarray()
+    finite = np.isfinite(wanted)
+    assert np.array_equal(found[~finite], wanted[~finite], equal_nan=True)
+    scale = np.max(np.abs(wanted[finite]), initial=0.0)
+    assert np.max(np.abs(found[finite] - wanted[finite]), initial=0.0) <= 1e-12 * scale
+
+
 def by_run(graph: Graph, values: Values, wrt: Sequence[str | Node]) -> list[Array]:
     """The result and the gradients by the graph's own run."""
     run = graph.run(values)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -15,21 +13,9 @@ from graphengine.ops import OPS
 from graphengine.ops.base import Op
 from tests.strategies import Scene, scenes
 
-from .programs import alone, around, examples, plain
+from .programs import alone, around, examples, plain, same_matrix
 
 each_kind = pytest.mark.parametrize("reuse", [False, True], ids=["fresh", "reuse"])
-
-
-def same_matrix(got: Any, want: Any) -> None:
-    """Equal to 1e-12 of the largest entry, and in order."""
-    assert got.format == "csr"
-    assert got.shape == want.shape
-    assert got.has_canonical_format
-    found, wanted = got.toarray(), want.toarray()
-    finite = np.isfinite(wanted)
-    assert np.array_equal(found[~finite], wanted[~finite], equal_nan=True)
-    scale = np.max(np.abs(wanted[finite]), initial=0.0)
-    assert np.max(np.abs(found[finite] - wanted[finite]), initial=0.0) <= 1e-12 * scale
 
 
 def compiled(graph: Graph, op: Op, free: list[str], *, reuse: bool) -> CompiledJacobian | None:
