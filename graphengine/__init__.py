@@ -89,7 +89,8 @@ def __getattr__(name: str) -> Any:
         from graphengine.ops import OPS, function  # noqa: PLC0415 (heavy, see above)
 
         if name in OPS:
-            return function(name)
+            globals()[name] = found = function(name)  # from now on found without asking here
+            return found
     raise AttributeError(f"module 'graphengine' has no attribute {name!r}")
 
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["KINDS", "Graph", "Kind", "Node", "Role", "in_order"]
 
+_NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+
 
 class Graph:
     """A computational graph: start nodes, ops on them, and one node that is the result.
@@ -44,6 +46,7 @@ class Graph:
         self.nodes: list[Node] = []
         """All nodes; parents come before their children."""
         self._given: dict[str, Node] = {}
+        self._starts: list[Node] = []
         self._unnamed: list[Node] = []
         self._by_name: dict[str, Node] | None = {}
         self._result: Node | None = None
@@ -92,6 +95,7 @@ class Graph:
         """
         op.check_arity(len(args))
         found: list[Node | Array] = []
+        shapes: list[Shape] = []
         for place, arg in enumerate(args):
             if isinstance(arg, Node):
                 if arg.graph is not self:
@@ -101,14 +105,20 @@ class Graph:
                         got=f"node {arg.name!r} of graph {arg.graph.name!r}",
                     )
                 found.append(arg)
+                shapes.append(arg.shape)
+            elif type(arg) is float:
+                found.append(_number(arg))
+                shapes.append(())
             else:
-                found.append(frozen(as_value(arg, f"{op.name}: argument {place + 1}")))
+                array = frozen(as_value(arg, f"{op.name}: argument {place + 1}"))
+                found.append(array)
+                shapes.append(array.shape)
         try:
-            shape = op.shape_of(*(arg.shape for arg in found))
+            shape = op.shape_of(*shapes)
         except GraphEngineError as error:
             names = ", ".join(_name_of(arg) for arg in found)
             raise error.located(f"{self.name}: {op.name}({names})") from None
-        node = Node(self, len(self.nodes), None, "op", shape, op=op, args=tuple(found))
+        node = Node(self, len(self.nodes), None, "op", shape, op, tuple(found))
         self.nodes.append(node)
         self._unnamed.append(node)
         self._by_name = self._dag = None
@@ -138,22 +148,15 @@ class Graph:
                 got=repr(kind),
                 hint=nearest(str(kind), KINDS),
             )
-        node = Node(
-            self,
-            len(self.nodes),
-            name,
-            role,
-            sizes,
-            kind=kind,
-            value=value,
-        )
+        node = Node(self, len(self.nodes), name, role, sizes, kind=kind, value=value)
         self.nodes.append(node)
+        self._starts.append(node)
         self._given[name] = node
         self._by_name = self._dag = None
         return node
 
     def _check_name(self, name: str) -> None:
-        if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII):
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise GraphError(
                 f"name {name!r}",
                 expected="a letter or _, then letters, digits and _",
@@ -177,7 +180,8 @@ class Graph:
         """Name ``node``, and the unnamed nodes that it was built from ``name.1``, ``name.2`` …."""
         node._name = name
         self._given[name] = node
-        stack, own = [node], []
+        stack: list[Node] = [node]
+        own: list[Node] = []
         while stack:
             for arg in stack.pop().args:
                 if isinstance(arg, Node) and arg._name is None:
@@ -198,11 +202,12 @@ class Graph:
 
     def __getitem__(self, name: str | Node) -> Node:
         """The node of that name (a node of this graph stands for itself)."""
-        if isinstance(name, Node):
-            if name.graph is self:
-                return name
-            name = name.name
-        name = str(name)
+        if type(name) is not str:
+            if isinstance(name, Node):
+                if name.graph is self:
+                    return name
+                name = name.name
+            name = str(name)
         found = self._given.get(name)
         if found is None:
             if self._by_name is None or not self._by_name:
@@ -234,7 +239,7 @@ class Graph:
     @property
     def starts(self) -> tuple[Node, ...]:
         """The nodes without parents that take a value: inputs, parameters, constants."""
-        return tuple(node for node in self.nodes if node.role != "op")
+        return tuple(self._starts)
 
     @property
     def result_node(self) -> Node:
@@ -517,6 +522,13 @@ def frozen(array: Array) -> Array:
     return copy
 
 
+def _number(given: float) -> Array:
+    """A number as a read-only array."""
+    array = np.array(given)
+    array.setflags(write=False)
+    return array
+
+
 def in_order(parents: Mapping[str, Iterable[str]]) -> list[str]:
     """Names with parents before children, otherwise in the order given; no recursion.
 
@@ -558,6 +570,8 @@ def in_order(parents: Mapping[str, Iterable[str]]) -> list[str]:
 
 def _sizes(shape: object) -> Shape | None:
     """``shape`` as a tuple of whole numbers; None if it is no shape."""
+    if shape == () and type(shape) is tuple:
+        return ()
     given = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
     whole = all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) for n in given)
     return tuple(int(n) for n in given) if whole and all(n >= 0 for n in given) else None

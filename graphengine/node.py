@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeAlias, final
 
 import numpy as np
 
@@ -46,6 +47,11 @@ KINDS: Mapping[Kind, str] = {
 """What a start node's values may be like, for those who sample them."""
 
 
+_ADD, _SUBTRACT, _MULTIPLY, _DIVIDE = Add(), Subtract(), Multiply(), Divide()
+_POWER, _NEGATIVE = Power(), Negative()
+
+
+@final
 class Node(Operand):
     """One node: its op, its arguments (nodes, or fixed numbers), its shape.
 
@@ -62,9 +68,9 @@ class Node(Operand):
         name: str | None,
         role: Role,
         shape: Shape,
-        *,
         op: Op | None = None,
         args: tuple[Node | Array, ...] = (),
+        *,
         kind: Kind = "real",
         value: Array | None = None,
     ) -> None:
@@ -91,7 +97,7 @@ class Node(Operand):
     @property
     def size(self) -> int:
         """The number of entries of the value."""
-        return int(np.prod(self.shape, dtype=np.int64))
+        return math.prod(self.shape)
 
     @property
     def ndim(self) -> int:
@@ -126,34 +132,34 @@ class Node(Operand):
 
     # NumPy's operators, with NumPy's meaning.
     def __add__(self, other: Any) -> Node:
-        return self.graph.add(Add(), (self, other))
+        return self.graph.add(_ADD, (self, other))
 
     def __radd__(self, other: Any) -> Node:
-        return self.graph.add(Add(), (other, self))
+        return self.graph.add(_ADD, (other, self))
 
     def __sub__(self, other: Any) -> Node:
-        return self.graph.add(Subtract(), (self, other))
+        return self.graph.add(_SUBTRACT, (self, other))
 
     def __rsub__(self, other: Any) -> Node:
-        return self.graph.add(Subtract(), (other, self))
+        return self.graph.add(_SUBTRACT, (other, self))
 
     def __mul__(self, other: Any) -> Node:
-        return self.graph.add(Multiply(), (self, other))
+        return self.graph.add(_MULTIPLY, (self, other))
 
     def __rmul__(self, other: Any) -> Node:
-        return self.graph.add(Multiply(), (other, self))
+        return self.graph.add(_MULTIPLY, (other, self))
 
     def __truediv__(self, other: Any) -> Node:
-        return self.graph.add(Divide(), (self, other))
+        return self.graph.add(_DIVIDE, (self, other))
 
     def __rtruediv__(self, other: Any) -> Node:
-        return self.graph.add(Divide(), (other, self))
+        return self.graph.add(_DIVIDE, (other, self))
 
     def __pow__(self, other: Any) -> Node:
-        return self.graph.add(Power(), (self, other))
+        return self.graph.add(_POWER, (self, other))
 
     def __rpow__(self, other: Any) -> Node:
-        return self.graph.add(Power(), (other, self))
+        return self.graph.add(_POWER, (other, self))
 
     def __matmul__(self, other: Any) -> Node:
         return self.graph.add(MatMul(), (self, other))
@@ -175,7 +181,7 @@ class Node(Operand):
         return self.graph.add(LessEqual(), (self, other))
 
     def __neg__(self) -> Node:
-        return self.graph.add(Negative(), (self,))
+        return self.graph.add(_NEGATIVE, (self,))
 
     def __getitem__(self, key: Any) -> Node:
         op, indices = pick(key)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -19,11 +19,12 @@ from graphengine.errors import (
     nearest,
 )
 from graphengine.jacobian import DEFAULT_LIMIT, Jacobian, Layout
-from graphengine.ops.base import Array, Op, as_value
+from graphengine.node import Node
+from graphengine.ops.base import FLOAT, Array, Op, as_value
 from graphengine.tracing import as_array, known
 
 if TYPE_CHECKING:
-    from graphengine.graph import Graph, Node
+    from graphengine.graph import Graph
 
 __all__ = ["Run", "evaluate"]
 
@@ -42,13 +43,20 @@ class Run:
     (5.0, array([2., 4.]))
     """
 
+    _by_numbers = True
+    """Whether the gradients of numbers are numbers, for which no Jacobian is made."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls._by_numbers = cls.rule is Run.rule  # another rule makes other Jacobians
+
     def __init__(
         self, graph: Graph, values: Mapping[str, ArrayLike], *, limit: int | None = None
     ) -> None:
         self.graph = graph
         self.limit = DEFAULT_LIMIT if limit is None else limit
         self._values = evaluate(graph, values)
-        self._gradients: dict[Node, dict[Node, Array]] = {}
+        self._gradients: dict[Node, dict[Node, Any]] = {}
 
     def value(self, node: str | Node) -> Array:
         """The value of a node."""
@@ -60,7 +68,7 @@ class Run:
         Zeros for a node that does not influence ``of``.  No Jacobian is ever formed.
         """
         top = self._node(self.graph.result_node if of is None else of)
-        if top.size != 1:
+        if top.shape and top.size != 1:
             raise ShapeError(
                 f"gradient of {top.name!r}",
                 expected="a node with one entry",
@@ -71,7 +79,11 @@ class Run:
         if top not in self._gradients:
             self._gradients[top] = self._back_pass(top)
         found = self._gradients[top].get(node)
-        return _locked(np.zeros(node.shape)) if found is None else found
+        if type(found) is np.ndarray:
+            return found
+        found = _locked(np.zeros(node.shape) if found is None else np.array(found))
+        self._gradients[top][node] = found
+        return found
 
     def local(self, child: str | Node, parent: str | Node) -> Jacobian:
         """The Jacobian of the edge: of a node with respect to one of its parents."""
@@ -168,27 +180,45 @@ class Run:
             total = total.plus(self.rule(node, place), self.limit)
         return total
 
-    def _back_pass(self, top: Node, wanted: Container[Node] | None = None) -> dict[Node, Array]:
+    def _back_pass(self, top: Node, wanted: Container[Node] | None = None) -> dict[Node, Any]:
         """Gradients of ``top`` with respect to every node that it depends on, or those of them
-        that are ``wanted``.
+        that are ``wanted``: arrays, and for nodes that are numbers Python's own.
         """
-        gradients: dict[Node, Array] = {top: _locked(np.ones(top.shape))}
-        for node in reversed(self.graph.nodes[: top.number + 1]):
-            gradient = gradients.get(node)
-            if gradient is None or node.op is None:
-                continue
-            for place, arg in enumerate(node.args):
-                if isinstance(arg, np.ndarray) or (wanted is not None and arg not in wanted):
+        gradients: dict[Node, Any] = {top: self._seed(top)}
+        with np.errstate(all="ignore"):  # what is not finite shows in the result
+            for node in reversed(self.graph.nodes[: top.number + 1]):
+                row = gradients.get(node)
+                if row is None or node.op is None:
                     continue
-                try:
-                    part = self.rule(node, place).pull(gradient, self.limit)
-                except GraphEngineError as error:
-                    raise error.located(f"∂{node.name}/∂{arg.name}") from None
-                if arg in gradients:
-                    with np.errstate(invalid="ignore"):  # ∞ − ∞ shows in the result
-                        part = as_array(gradients[arg] + part)
-                gradients[arg] = _locked(part)
+                for place, arg in enumerate(node.args):
+                    if type(arg) is Node and (wanted is None or arg in wanted):
+                        part = self._pulled(node, place, arg, row)
+                        known = gradients.get(arg)
+                        gradients[arg] = part if known is None else self._sum(known, part)
         return gradients
+
+    def _seed(self, top: Node) -> Any:
+        """The gradient of ``top`` with respect to itself."""
+        return 1.0 if self._by_numbers and not top.shape else _locked(np.ones(top.shape))
+
+    @staticmethod
+    def _sum(known: Any, part: Any) -> Any:
+        """Two parts of a gradient added up."""
+        return known + part if type(part) is float else _locked(as_array(known + part))
+
+    def _pulled(self, node: Node, place: int, arg: Node, row: Any) -> Any:
+        """The part of the gradient with respect to ``arg`` that comes by way of ``node``."""
+        values, op = self._values, node.op
+        if type(row) is float and not arg.shape and op is not None:
+            args = [values[one.number] if type(one) is Node else one for one in node.args]
+            found = op.pull_number(place, values[node.number], args, row)
+            if found is not None:
+                return found
+        try:
+            part = self.rule(node, place).pull(row, self.limit)
+        except GraphEngineError as error:
+            raise error.located(f"∂{node.name}/∂{arg.name}") from None
+        return part.item() if self._by_numbers and not arg.shape else _locked(part)
 
 
 def evaluate(graph: Graph, values: Mapping[str, ArrayLike]) -> list[Array]:
@@ -196,6 +226,22 @@ def evaluate(graph: Graph, values: Mapping[str, ArrayLike]) -> list[Array]:
 
     Raises :class:`ValuesError` for missing, unknown and misshapen values.
     """
+    _check_names(graph, values)
+    found: list[Array] = []
+    with np.errstate(all="ignore"):  # what is not finite shows in the result
+        for node in graph.nodes:
+            if node.op is not None:
+                found.append(_computed(node, node.op, found))
+            elif node.name in values:
+                found.append(_given(node, values[node.name]))
+            else:
+                assert node.value is not None
+                found.append(node.value)
+    return found
+
+
+def _check_names(graph: Graph, values: Mapping[str, ArrayLike]) -> None:
+    """Refuse values of unknown nodes, and values that are missing."""
     names = {node.name: node for node in graph.starts}
     for name in values:
         if name not in names:
@@ -212,28 +258,29 @@ def evaluate(graph: Graph, values: Mapping[str, ArrayLike]) -> list[Array]:
             expected="values for all inputs and parameters",
             got=f"none for {', '.join(missing)}",
         )
-    found: list[Array] = []
-    for node in graph.nodes:
-        if node.op is not None:
-            found.append(_locked(_computed(node, node.op, found)))
-        elif node.name in values:
-            array = np.array(as_value(values[node.name], f"value of {node.name!r}"))
-            if array.shape != node.shape:
-                raise ValuesError(
-                    f"value of {node.name!r}",
-                    expected=f"shape {node.shape}",
-                    got=f"shape {array.shape}",
-                )
-            found.append(_locked(array))
-        else:
-            assert node.value is not None
-            found.append(node.value)
-    return found
+
+
+def _given(node: Node, value: ArrayLike) -> Array:
+    """The value of a start node, copied."""
+    if type(value) is float and not node.shape:
+        array = np.array(value)
+    else:
+        array = np.array(as_value(value, f"value of {node.name!r}"))
+        if array.shape != node.shape:
+            raise ValuesError(
+                f"value of {node.name!r}",
+                expected=f"shape {node.shape}",
+                got=f"shape {array.shape}",
+            )
+    array.setflags(write=False)
+    return array
 
 
 def _computed(node: Node, op: Op, found: Sequence[Array]) -> Array:
+    """The value of an op; whoever calls this sees to NumPy's warnings."""
+    args = [found[arg.number] if type(arg) is Node else arg for arg in node.args]
     try:
-        value = op.value(*_arguments(node, found))
+        value = np.asarray(op.forward(*args))
     except GraphEngineError as error:
         raise error.located(f"node {node.name!r}") from None
     if value.shape != node.shape:
@@ -242,11 +289,14 @@ def _computed(node: Node, op: Op, found: Sequence[Array]) -> Array:
             expected=f"a value of shape {node.shape}, as its shape rule says",
             got=f"shape {value.shape}",
         )
-    return as_value(value, f"node {node.name!r}")
+    if value.dtype != FLOAT:
+        value = as_value(value, f"node {node.name!r}")
+    value.setflags(write=False)
+    return value
 
 
 def _arguments(node: Node, values: Sequence[Array]) -> list[Array]:
-    return [arg if isinstance(arg, np.ndarray) else values[arg.number] for arg in node.args]
+    return [values[arg.number] if type(arg) is Node else arg for arg in node.args]
 
 
 def _locked(array: Array) -> Array:

@@ -360,6 +360,51 @@ def test_infinite_slopes_of_both_signs_warn_of_nothing() -> None:
     assert np.isnan(run.jacobian("J", "x").toarray())
 
 
+class ByJacobians(Run):
+    """A run with a rule of its own: numbers go by way of Jacobians, as arrays do."""
+
+    def rule(self, node: Node, place: int) -> Jacobian:
+        return super().rule(node, place)
+
+
+def numbers(seed: int) -> tuple[Graph, dict[str, float]]:
+    """A graph of numbers, some of which meet in one vector."""
+    g = ge.Graph()
+    x, y, c = g.input("x"), g.input("y"), g.constant("c", 0.7)
+    a = ge.tanh(x * y) + c / y
+    b = g.node("b", 2.0 * a**3 - ge.exp(-y) * a)
+    v = g.node("v", ge.stack([a, b, x * b]))
+    g.result("J", ge.sum(v**2) * ge.sigmoid(b) + b)
+    g.node("one", ge.reshape(b * b, (1,)))
+    rng = np.random.default_rng(seed)
+    return g, {"x": rng.normal(), "y": 1.0 + rng.random()}
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("of", ["J", "b", "one"])
+def test_gradients_of_numbers_are_those_by_jacobians(seed: int, of: str) -> None:
+    g, values = numbers(seed)
+    run, other = g.run(values), ByJacobians(g, values)
+    for wrt in ("x", "y", "c", "b", "J"):
+        found, expected = run.gradient(wrt, of), other.gradient(wrt, of)
+        assert found.shape == ()
+        assert found.dtype == np.float64
+        assert not found.flags.writeable
+        assert found.tobytes() == expected.tobytes()
+        assert run.gradient(wrt, of) is found
+
+
+def test_zero_times_an_infinite_slope_is_zero_for_numbers_too() -> None:
+    g = ge.Graph()
+    x = g.input("x")
+    g.result("J", ge.where(ge.greater(x, 0.0), ge.log(x), 0.0) + 0.0 * ge.sqrt(x))
+    assert g.run({"x": 0.0}).gradient("x") == 0.0
+    g.node("K", ge.sqrt(x) - ge.sqrt(x))
+    assert np.isnan(g.run({"x": 0.0}).gradient("x", "K"))
+    g.node("huge", x * 1e300 * 1e300)
+    assert g.run({"x": 2.0}).gradient("x", "huge") == np.inf
+
+
 # --- both directions ----------------------------------------------------------------------
 
 
@@ -494,6 +539,25 @@ def test_values_become_float64_or_are_refused() -> None:
     assert careless(kind="int32").value("y").dtype == np.float64
     with pytest.raises(ValuesError, match="node 'y': expected real numbers, got complex"):
         careless(kind="complex128")
+
+
+class CarelessNumber(Careless):
+    """The same of numbers."""
+
+    name = "careless_number"
+
+    def shape(self, x: Any) -> Any:
+        return ()
+
+
+@pytest.mark.parametrize("shape", [(3, 2), ()])
+def test_a_rule_that_does_not_fit_numbers_names_the_node(shape: tuple[int, ...]) -> None:
+    g = ge.Graph()
+    g.result("y", CarelessNumber(value_shape=(), rule_shape=shape)(g.input("x")))
+    run = g.run({"x": 1.0})
+    for ask in (lambda: run.gradient("x"), lambda: run.jacobian("y", "x")):
+        with pytest.raises(RuleError, match=r"∂y/∂"):
+            ask()
 
 
 @pytest.mark.parametrize("shape", [(3, 2), ()])

@@ -117,7 +117,7 @@ class Rule(tuple[TermRule, ...]):
         return self + -other
 
     def __rmul__(self, scale: float) -> Rule:  # type: ignore[override]  # a multiple, not repeats
-        return Rule(rule._replace(coef=rule.coef * scale) for rule in self)
+        return Rule([TermRule(labels, factors, coef * scale) for labels, factors, coef in self])
 
 
 def term(subscripts: str, /, *factors: tuple[Any, str, str], **named: str) -> Rule:
@@ -137,8 +137,16 @@ def term(subscripts: str, /, *factors: tuple[Any, str, str], **named: str) -> Ru
     >>> [rule.coef for rule in softmax]
     [1.0, -1.0]
     """
+    if not factors:
+        return _by_name(subscripts, tuple(named.items()))
     by_name = tuple((name, labels, "") for name, labels in named.items())
     return Rule((TermRule(subscripts, by_name + factors),))
+
+
+@lru_cache(maxsize=4096)
+def _by_name(subscripts: str, named: tuple[tuple[str, str], ...]) -> Rule:
+    """A term without arrays, which many nodes share."""
+    return Rule((TermRule(subscripts, tuple((name, labels, "") for name, labels in named)),))
 
 
 _FRESH = 1_000  # labels of "1" axes and of "..." axes do not meet those of letters

@@ -62,8 +62,13 @@ class OpFunction:
         self.op = op
         self.__name__ = op.name
         self.__doc__ = op.__doc__
+        self._fields = fields(op)  # type: ignore[arg-type]  # each op is one
+        self._only = None if self._fields else op()
+        self._arity = None if op.variadic else len(op.arguments)
 
     def __call__(self, *args: Any, **parameters: Any) -> Any:
+        if self._only is not None and len(args) == self._arity and not parameters:
+            return self._only(*args)
         if self.op.variadic:
             if len(args) >= 1 and isinstance(args[0], (list, tuple)):
                 args, places = tuple(args[0]), args[1:]
@@ -75,7 +80,9 @@ class OpFunction:
 
     def make(self, places: tuple[Any, ...], parameters: Mapping[str, Any]) -> Op:
         """The op with these parameters; :class:`OpError` for one that it does not have."""
-        names = [field.name for field in fields(self.op)]  # type: ignore[arg-type]  # each op is one
+        if self._only is not None and not (places or parameters):
+            return self._only
+        names = [field.name for field in self._fields]
         if len(places) > len(names):
             raise OpError(
                 self.op.name,
@@ -94,7 +101,7 @@ class OpFunction:
             given[name] = value
         missing = [
             field.name
-            for field in fields(self.op)  # type: ignore[arg-type]  # each op is one
+            for field in self._fields
             if field.name not in given and field.default is MISSING
         ]
         if missing:
@@ -116,15 +123,17 @@ class OpFunction:
 OPS: Mapping[str, type[Op]] = MappingProxyType(table(FAMILIES))
 """The ops that the library brings, by name."""
 
+_FUNCTIONS = MappingProxyType({name: OpFunction(op) for name, op in OPS.items()})
+
 
 def function(name: str) -> OpFunction:
     """The function of the library's op of this name."""
-    return OpFunction(OPS[name])
+    return _FUNCTIONS[name]
 
 
 def functions(ops: Iterable[type[Op]] = ()) -> dict[str, OpFunction]:
     """All functions by name: the library's and those of ``ops``, a caller's own."""
-    found = {name: OpFunction(op) for name, op in OPS.items()}
+    found = dict(_FUNCTIONS)
     for op in ops:
         if not op.name or (op.name in found and found[op.name].op is not op):
             raise OpError(

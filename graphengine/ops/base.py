@@ -31,10 +31,13 @@ from typing import Any, ClassVar, NamedTuple, TypeAlias, dataclass_transform
 import numpy as np
 from numpy.typing import NDArray
 
-from graphengine.errors import OpError, ShapeError, ValuesError, plural
-from graphengine.jacobian import Jacobian, Rule, term
+from graphengine.errors import GraphEngineError, OpError, ShapeError, ValuesError, plural
+from graphengine.jacobian import Jacobian, Rule
+from graphengine.jacobian.numbers import pull_number
+from graphengine.jacobian.terms import TermRule
 from graphengine.tracing import as_array
 
+FLOAT = np.dtype(np.float64)
 Array: TypeAlias = NDArray[Any]
 Shape: TypeAlias = tuple[int, ...]
 Example: TypeAlias = "tuple[Op, tuple[Array, ...]]"
@@ -182,6 +185,25 @@ class Op:
         """The name of the argument at ``position``."""
         return self.arguments[0] if self.variadic else self.arguments[position]
 
+    def pull_number(
+        self, position: int, out: Array, args: Sequence[Array], row: float
+    ) -> float | None:
+        """``row`` times ``∂out/∂args[position]``, both numbers, without a Jacobian; None where
+        :meth:`jacobian` is needed for it, or says what is wrong.
+
+        Whoever calls this sees to NumPy's warnings.
+        """
+        if self.variadic:
+            return None
+        name = self.arguments[position]
+        if name in self.fixed:
+            return 0.0
+        try:
+            rule = getattr(self, "d_" + name)(out, *args)
+        except GraphEngineError:
+            return None
+        return pull_number(row, rule, self.arguments, args, out)
+
     def jacobian(self, position: int, out: Array, args: Sequence[Array]) -> Jacobian:
         """``∂out/∂args[position]`` at these values: ``size out`` rows, ``size of the argument``
         columns.
@@ -209,6 +231,8 @@ def as_value(given: Any, where: str) -> Array:
 
     Raises :class:`ValuesError` for what is not real numbers.
     """
+    if type(given) is np.ndarray and given.dtype == FLOAT:
+        return given
     try:
         array = np.asarray(given)
     except ValueError as error:
@@ -226,7 +250,7 @@ def as_value(given: Any, where: str) -> Array:
 
 def slope(array: Array, text: str = "") -> Rule:
     """The rule of an elementwise op: ``diag(array)``, broadcast to the output."""
-    return term("... <- ...", (array, "...", text))
+    return Rule((TermRule("... <- ...", ((array, "...", text),)),))
 
 
 class Elementwise(Op):
@@ -239,6 +263,14 @@ class Elementwise(Op):
 
 def broadcast(*shapes: Shape) -> Shape:
     """NumPy's broadcast of ``shapes``; :class:`ShapeError` where there is none."""
+    largest: Shape = ()  # most often all are numbers, or of one shape; NumPy takes its time
+    for shape in shapes:
+        if shape and shape != largest:
+            if largest:
+                break
+            largest = shape
+    else:
+        return largest
     try:
         return np.broadcast_shapes(*shapes)
     except ValueError:
