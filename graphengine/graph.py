@@ -570,7 +570,7 @@ def in_order(parents: Mapping[str, Iterable[str]]) -> list[str]:
 
 def _sizes(shape: object) -> Shape | None:
     """``shape`` as a tuple of whole numbers; None if it is no shape."""
-    if shape == () and type(shape) is tuple:
+    if type(shape) is tuple and not shape:
         return ()
     given = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
     whole = all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) for n in given)
