@@ -102,7 +102,7 @@ class _Question:
             fits = [] if self.matrices is None else _one_mistake(self.case, self.matrices, base)
             forms = [f.mistake for f in self.forms if follows(self.case, f.matrices, base)]
             found = [_told(mutant) for mutant in fits]
-            likely = bool(fits) and fits[0].rank <= LIKELY
+            likely = bool(fits) and fits[0].rank <= REARRANGED
             found = [*found, *forms] if likely or not forms else [*forms, *found]
             if found:
                 sure = bool(forms) or fits[0].rank <= (LIKELY if self.several else LIKELY - 1)
@@ -213,11 +213,18 @@ def _merged(best: Mistake, rest: Sequence[Mistake]) -> Mistake:
     for one in (best, *rest):
         same |= dict.fromkeys(one.same_as)
     same.pop((best.kind, best.where), None)
-    others = [where.replace("<-", " <- ") for kind, where in same if kind == best.kind]
+    alike = [one for one in rest if one.kind == best.kind and _words(one) == _words(best)]
+    places = dict.fromkeys(one.where for one in alike if one.where != best.where)
+    others = [where.replace("<-", " <- ") for where in places]
     says = best.says
     if others:
         says += f" (or, with the same numbers, at {', '.join(others[:MOST_SHOWN])})"
     return replace(best, says=says, same_as=tuple(same))
+
+
+def _words(mistake: Mistake) -> str:
+    """What is said, up to the place."""
+    return mistake.says.split(f" {mistake.where.replace('<-', ' <- ')}", maxsplit=1)[0]
 
 
 # --- one known mistake ------------------------------------------------------------------------

@@ -128,7 +128,7 @@ def _looks_at_both(link: Link) -> bool:
     """Whether the rule looks at the value and at the arguments, of which one may be another."""
     if link.op is None:
         return False
-    return _both(type(link.op), link.place or 0)
+    return _both(type(link.op), link.place or 0)  # type: ignore[arg-type]  # the class, not an op
 
 
 @cache

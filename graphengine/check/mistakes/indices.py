@@ -131,6 +131,8 @@ def entries_elsewhere(link: Link) -> Iterator[Mutant]:
     places = np.arange(link.parent.size).reshape(shape)
     for kind, told, order, rank in _orders(places, whole=link.child.size == 1):
         says = f"the gradient with respect to {link.parent.name} is {told}, at {link.told}"
+        if kind == "kronecker_order":
+            says += ": a Kronecker product with its factors in the other order?"
         made = Changed(shape, link.right, order=order)
         yield link.mutant(("order", told), kind, says, made, rank=rank)
 
@@ -148,4 +150,4 @@ def _orders(places: Array, *, whole: bool) -> Iterator[tuple[str, str, Callable[
         else:
             kind = "reordered" if whole else "kronecker_order"
             by_columns = partial(np.reshape, places.ravel("F"), places.shape)
-            yield kind, "in the order of its columns", by_columns, 4
+            yield kind, "in the order of its columns (vec by columns)", by_columns, 4
