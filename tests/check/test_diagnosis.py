@@ -297,7 +297,7 @@ def test_a_broadcast_that_is_not_added_up() -> None:
 @pytest.mark.parametrize(
     ("generator", "claim", "formula", "kind"),
     [
-        (scale.sign, "p/s", "outer(p, p) - diag(p)", "sign"),
+        (scale.sign, "J/W", "outer(y - p, x) + 2 * lam * W", "sign"),
         (rules.power_rule, "r/W", "W**2", "wrong_slope"),
         (chain.missing_jacobian, "J/s", "-y / (y @ p)", "missing_jacobian"),
         (chain.one_term_of_a_jacobian, "p/s", "-outer(p, p)", "missing_path"),
