@@ -19,7 +19,7 @@ from graphengine.run import Run
 
 from .programs import Array, plain
 
-COUNT = 120
+COUNT = 70
 """Programs for each test."""
 LARGEST = 200
 """Entries of a node."""
