@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from graphengine.errors import GraphEngineError, GraphError, nearest
 from graphengine.node import KINDS, Kind, Node, Role, literal
 from graphengine.ops import functions
-from graphengine.ops.base import Array, Op, Shape, as_value
+from graphengine.ops.base import Array, Op, Shape, Written, as_value
 from graphengine.ops.rearrangement import Alias
 
 if TYPE_CHECKING:
@@ -48,7 +48,8 @@ class Graph:
         self._given: dict[str, Node] = {}
         self._starts: list[Node] = []
         self._unnamed: list[Node] = []
-        self._by_name: dict[str, Node] | None = {}
+        self._by_name: dict[str, Node] | None = None
+        self._texts: dict[int, Written] = {}
         self._result: Node | None = None
         self._dag: nx.DiGraph[str] | None = None
 
@@ -180,6 +181,7 @@ class Graph:
         """Name ``node``, and the unnamed nodes that it was built from ``name.1``, ``name.2`` …."""
         node._name = name
         self._given[name] = node
+        self._texts.clear()  # formulas write named nodes by their names
         stack: list[Node] = [node]
         own: list[Node] = []
         while stack:
@@ -210,7 +212,7 @@ class Graph:
             name = str(name)
         found = self._given.get(name)
         if found is None:
-            if self._by_name is None or not self._by_name:
+            if self._by_name is None:
                 self._by_name = {node.name: node for node in self.nodes}
             found = self._by_name.get(name)
         if found is None:

@@ -232,8 +232,11 @@ def _is_small(node: Node) -> bool:
 
 
 def _written(node: Node) -> Written:
-    """``node``'s op as text; unnamed arguments are written out unless too long; no recursion."""
-    done: dict[int, Written] = {}
+    """``node``'s op as text; unnamed arguments are written out unless too long; no recursion.
+
+    The graph keeps the texts: along a chain of unnamed nodes each would be written again for each.
+    """
+    done = node.graph._texts
     stack = [node]
     while stack:
         top = stack[-1]

@@ -214,6 +214,9 @@ class Run:
             found = op.pull_number(place, values[node.number], args, row)
             if found is not None:
                 return found
+        return self._pulled_by_jacobian(node, place, arg, row)
+
+    def _pulled_by_jacobian(self, node: Node, place: int, arg: Node, row: Any) -> Any:
         try:
             part = self.rule(node, place).pull(row, self.limit)
         except GraphEngineError as error:

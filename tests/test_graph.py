@@ -208,6 +208,32 @@ def test_formulas_write_unnamed_nodes_out() -> None:
     assert x.formula == ""
 
 
+def test_formulas_know_names_that_were_given_later() -> None:
+    g = ge.Graph()
+    x = g.input("x")
+    a = ge.sin(x)
+    b = ge.cos(a) + a
+    assert (b.formula, a.formula) == ("cos(sin(x)) + sin(x)", "sin(x)")
+    g.node("a", a)
+    assert (b.formula, a.formula) == ("cos(a) + a", "sin(x)")
+    c = g.node("c", b * a)
+    assert c.formula == "(cos(a) + a) * a"
+
+
+def test_formulas_along_a_chain_of_unnamed_nodes() -> None:
+    """Each is written out as long as it is short, whichever is asked for first."""
+    first, second = ge.Graph(), ge.Graph()
+    for g, back in ((first, True), (second, False)):
+        y = g.input("x")
+        for _ in range(3_000):
+            y = ge.sin(y)
+        for node in reversed(g.nodes) if back else g.nodes:
+            assert len(node.formula) < 500
+    assert [node.formula for node in first] == [node.formula for node in second]
+    assert first.nodes[3].formula == "sin(sin(sin(x)))"
+    assert any("…" in node.formula for node in first)
+
+
 def test_a_second_name_is_an_alias() -> None:
     g = ge.Graph()
     x = g.input("x", (2,))

@@ -34,13 +34,14 @@ class AddMatMul:
 
 def needed(results: Sequence[Any]) -> list[int]:
     """The numbers of the calls that lead to ``results``, in their order."""
-    found: set[int] = set()
-    waiting = [x for x in results if isinstance(x, Traced)]
-    while waiting:
-        x = waiting.pop()
-        if x.number not in found:
-            found.add(x.number)
-            waiting += [arg for arg in x.step.args if isinstance(arg, Traced)]
+    shown = [x for x in results if isinstance(x, Traced)]
+    if not shown:
+        return []
+    steps = shown[0].tape.steps
+    found = {x.number for x in shown}
+    for k in range(max(found), -1, -1):  # the arguments of a call come before it
+        if k in found:
+            found.update([arg.number for arg in steps[k].args if type(arg) is Traced])
     return sorted(found)
 
 
@@ -71,13 +72,17 @@ def unguarded(tape: Tape, results: Sequence[Any]) -> list[Traced]:
             _replaced(tape, tape.results[k], np.multiply, step.args)
         elif step.call in {np.matmul, np.einsum}:
             guarded = meets_infinity(*(arg for arg in step.args if not isinstance(arg, str)))
-        if guarded or any(isinstance(arg, Traced) and arg.number in tainted for arg in step.args):
+        if guarded or (
+            tainted and any(isinstance(arg, Traced) and arg.number in tainted for arg in step.args)
+        ):
             tainted.add(k)
     return [x for x in results if isinstance(x, Traced) and x.number in tainted]
 
 
 def merge_sums(tape: Tape, results: Sequence[Any]) -> None:
     """The sum of all entries of ``a * b``, or of ``a**2``, becomes ``np.vdot``."""
+    if all(tape.steps[k].call is not np.sum for k in needed(results)):
+        return
     for x, uses in _steps(tape, results):
         step = x.step
         if step.call is not np.sum or step.params.get("axis") is not None or x.shape:

@@ -124,8 +124,7 @@ def comment(part: Part | None) -> str:
     if part.parent is None:
         text = f"{part.node.name} = {part.node.formula}" if part.node.named else part.node.formula
     else:
-        says = part.notation() if part.notation else ""
-        text = f"∂{part.node.name}/∂{part.parent.name}: {says}"
+        text = f"∂{part.node.name}/∂{part.parent.name}: {part.notation()}"
     line = re.sub(r"\s+", " ", text)
     return "# " + (line if len(line) <= WIDTH else line[: WIDTH - 1] + "…")
 

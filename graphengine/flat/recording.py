@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -23,7 +23,14 @@ class Part(NamedTuple):
 
     node: Node
     parent: Node | None = None
-    notation: Callable[[], str] | None = None
+    place: int = -1
+    run: TracedRun | None = None
+
+    def notation(self) -> str:
+        """The Jacobian as on the board; found when the text is written: most programs are only
+        run.
+        """
+        return "" if self.run is None else _notation(self.run, self.node, self.place)
 
 
 @dataclass(frozen=True)
@@ -68,6 +75,32 @@ class TracedRun(Run):
             except Exception:  # noqa: BLE001 (an op's own code may do anything with its arguments)
                 return self.tape.record(_Forward(node.op), args, {}, node.shape)
 
+    def _pulled(self, node: Node, place: int, arg: Node, row: Any) -> Any:
+        """The part of the gradient with respect to ``arg`` that comes by way of ``node``."""
+        op = node.op
+        if not node.shape and not arg.shape and op is not None:
+            self._begin(node, place, arg)
+            if type(row) is np.ndarray:
+                row = row.item()
+            try:
+                args = self._arguments(node)
+                found = op.pull_number(place, self._values[node.number], args, row)
+            except Exception:  # noqa: BLE001 (as above; the way by Jacobians says what is wrong)
+                found = None
+            if found is not None:
+                return found
+        return self._pulled_by_jacobian(node, place, arg, row)
+
+    def _seed(self, top: Node) -> Any:
+        """The gradient of ``top`` with respect to itself."""
+        return np.ones(top.shape) if top.shape else 1.0
+
+    def _begin(self, node: Node, place: int, parent: Node) -> None:
+        """What is recorded from now on is the share of ``node`` in its parent's gradient."""
+        last = self.tape.sections[-1]
+        if last is None or last.node is not node or last.place != place:
+            self.tape.section(Part(node, parent, place, self))
+
     def depends(self, node: Node, source: Node) -> bool:
         """Whether ``node`` is computed from ``source``."""
         return node is not source and node in reached_from([source])
@@ -76,9 +109,7 @@ class TracedRun(Run):
         """The Jacobian of ``node`` with respect to its argument at ``place``."""
         parent = node.args[place]
         assert isinstance(parent, Node)
-        # The notation is found when the text is written: most programs are only run.
-        part = Part(node, parent, lambda: _notation(self, node, place))
-        self.tape.section(part)
+        self._begin(node, place, parent)
         try:
             return super().rule(node, place)
         except Exception:  # noqa: BLE001 (as above; what is wrong shows when it is run)
@@ -169,7 +200,7 @@ def gradients(graph: Graph, outputs: Sequence[Node], of: Node, wrt: Sequence[Nod
     run = TracedRun(graph, leading_to([*outputs, *([of] if wrt else [])]))
     results: list[Any] = [run._values[node.number] for node in outputs]
     found = run._back_pass(of, reached_from(wrt)) if wrt else {}
-    results += [found.get(node, np.zeros(node.shape)) for node in wrt]
+    results += [as_array(found.get(node, np.zeros(node.shape))) for node in wrt]
     names = {}
     for prefix, known_as in (
         ("grad_", found),

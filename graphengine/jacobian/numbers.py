@@ -9,14 +9,16 @@ from typing import Any
 import numpy as np
 
 from graphengine.jacobian.terms import Rule
+from graphengine.tracing import Traced, guarded
 
 __all__ = ["pull_number"]
 
 
-def pull_number(  # noqa: C901, PLR0912 (calls in place of branches would take longer than the rest)
-    row: float, rule: object, arguments: Sequence[str], args: Sequence[Any], out: Any
-) -> float | None:
-    """``row`` times the slope of a number with respect to a number, as ``rule`` gives it.
+def pull_number(  # noqa: C901 (calls in place of branches would take longer than the rest)
+    row: Any, rule: object, arguments: Sequence[str], args: Sequence[Any], out: Any
+) -> Any:
+    """``row`` times the slope of a number with respect to a number, as ``rule`` gives it: numbers
+    of Python, or traced ones.
 
     ``arguments`` are the names of ``args`` in the rule.  None where it is no sum of terms whose
     factors are numbers, or does not fit: then a :class:`~graphengine.jacobian.Jacobian` of it says
@@ -29,15 +31,13 @@ def pull_number(  # noqa: C901, PLR0912 (calls in place of branches would take l
     """
     if type(rule) is not Rule:
         return None
-    total: float | None = None
+    total: Any = None
     for subscripts, factors, coef in rule:
         if not _between_numbers(subscripts):
             return None
         part = row
         if coef != 1.0:
-            part *= float(coef)
-            if part != part and (row == 0.0 or coef == 0.0):  # noqa: PLR0124 (nan)
-                part = 0.0
+            part = _times(float(coef), row)
         for given, labels, _ in factors:
             number = given
             if type(given) is str:
@@ -48,18 +48,24 @@ def pull_number(  # noqa: C901, PLR0912 (calls in place of branches would take l
             if type(number) is not float:
                 if type(number) not in _KINDS or number.shape or number.dtype != _FLOAT:
                     return None
-                number = number.item()
+                if type(number) is not Traced:
+                    number = number.item()
             if labels not in _WITHOUT_AXES:
                 return None
-            product = part * number
-            if product != product and (part == 0.0 or number == 0.0):  # noqa: PLR0124 (nan)
-                product = 0.0
-            part = product
+            part = _times(part, number)
         total = part if total is None else total + part
     return total
 
 
-_KINDS = {np.ndarray, np.float64}
+def _times(left: Any, right: Any) -> Any:
+    """The product, in which zero times anything is zero."""
+    product = left * right
+    if type(product) is not float:
+        return guarded(left, right, product)
+    return 0.0 if product != product and (left == 0.0 or right == 0.0) else product  # noqa: PLR0124 (nan)
+
+
+_KINDS = {np.ndarray, np.float64, Traced}
 _FLOAT = np.dtype(np.float64)
 _WITHOUT_AXES = frozenset({"", "..."})
 

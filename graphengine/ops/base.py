@@ -185,13 +185,12 @@ class Op:
         """The name of the argument at ``position``."""
         return self.arguments[0] if self.variadic else self.arguments[position]
 
-    def pull_number(
-        self, position: int, out: Array, args: Sequence[Array], row: float
-    ) -> float | None:
+    def pull_number(self, position: int, out: Array, args: Sequence[Array], row: Any) -> Any:
         """``row`` times ``∂out/∂args[position]``, both numbers, without a Jacobian; None where
         :meth:`jacobian` is needed for it, or says what is wrong.
 
-        Whoever calls this sees to NumPy's warnings.
+        ``row`` is a number of Python or a traced one, and so is the result.  Whoever calls this
+        sees to NumPy's warnings.
         """
         if self.variadic:
             return None

@@ -24,7 +24,7 @@ class Repeated:
 
 def operand(arg: Any) -> Any:
     """An argument of an elementwise call: numbers as Python's own, one that repeats as such."""
-    if isinstance(arg, Traced):
+    if type(arg) is Traced or type(arg) is float:
         return arg
     array = np.asarray(arg)
     if array.dtype.kind not in "fiub":
@@ -65,17 +65,27 @@ def is_number(arg: Any) -> TypeGuard[float]:
 @handles("ufunc")
 def elementwise(ufunc: np.ufunc, *args: Any) -> Any:
     """A ufunc applied to traced arrays."""
-    operands = tuple(map(operand, args))
-    shape = np.broadcast_shapes(*(np.shape(arg) for arg in operands))
-    if shape and math.prod(shape) == 1:
-        return elementwise(ufunc, *map(_only_entry, operands)).reshape(shape)
-    operands = unrepeated(operands, shape)
+    operands = tuple([operand(arg) for arg in args])
+    shape: Shape = ()
+    if not _all_numbers(operands):
+        shape = np.broadcast_shapes(*(np.shape(arg) for arg in operands))
+        if shape and math.prod(shape) == 1:
+            return elementwise(ufunc, *map(_only_entry, operands)).reshape(shape)
+        operands = unrepeated(operands, shape)
     simpler = _SIMPLER.get(ufunc)
     plain = simpler(operands) if simpler else None
     if plain is not None:
         return plain
-    kinds = tuple(type(arg) if is_number(arg) else arg.dtype for arg in operands)
+    kinds = tuple([type(arg) if is_number(arg) else arg.dtype for arg in operands])
     return tape_of(operands).record(ufunc, operands, {}, shape, _result_type(ufunc, kinds))
+
+
+def _all_numbers(operands: tuple[Any, ...]) -> bool:
+    """Whether none of these is an array of other than no axes."""
+    for arg in operands:
+        if type(arg) is not float and (type(arg) is not Traced or arg.shape):
+            return False
+    return True
 
 
 @handles(np.where)

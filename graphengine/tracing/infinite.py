@@ -58,6 +58,8 @@ def facts(x: Any) -> Facts:
     if not isinstance(x, Traced):
         return _of_numbers(x)
     seen: list[Facts] = x.tape.facts
+    if x.number < len(seen):
+        return seen[x.number]
     for k in range(len(seen), x.number + 1):  # the arguments of a call come before it
         seen.append(_of_result(x.tape.results[k]))  # noqa: PERF401 (later ones look up this one)
     return seen[x.number]
@@ -181,8 +183,10 @@ def warns(x: Traced) -> bool:
     a division by zero, a logarithm of zero, an exponential that overflows, a huge constant.
     """
     call, args = x.step.call, x.step.args
-    if all(np.shape(arg) == () for arg in args) or not isinstance(call, np.ufunc):
+    if not isinstance(call, np.ufunc):
         return call is guarded_product
+    if x.shape == () and call.signature is None:  # of numbers
+        return False
     if any(known(arg) and np.any(np.abs(arg) > _HUGE) for arg in args):
         return True
     if call is np.divide:

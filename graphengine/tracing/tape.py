@@ -55,7 +55,10 @@ def handled(function: Any, *args: Any, **params: Any) -> Any:
 
 def tape_of(args: Iterable[Any]) -> Tape:
     """The tape of the traced arrays among ``args``."""
-    return next(arg.tape for arg in args if isinstance(arg, Traced))
+    for arg in args:
+        if isinstance(arg, Traced):
+            return arg.tape
+    raise Untraceable("no traced array")
 
 
 # --- the tape -----------------------------------------------------------------------------
@@ -125,7 +128,11 @@ class Tape:
         view: bool = False,
     ) -> Traced:
         """The result of a call, whose shape and type the caller knows."""
-        key = (call, tuple(map(self._key, args)), _frozen(params))
+        key = (
+            call,
+            tuple([arg.number if type(arg) is Traced else self._key(arg) for arg in args]),
+            _frozen(params) if params else (),
+        )
         found = self._known.get(key)
         if found is None:
             step = Step(call, tuple(args), params, view=view, section=len(self.sections) - 1)
@@ -139,8 +146,6 @@ class Tape:
         return found
 
     def _key(self, arg: Any) -> Any:
-        if isinstance(arg, Traced):
-            return arg.number, "traced"
         if isinstance(arg, np.ndarray):
             if arg.size <= _COMPARED:
                 return arg.shape, str(arg.dtype), arg.tobytes()
@@ -255,6 +260,8 @@ class Traced(NDArrayOperatorsMixin):
     def astype(self, dtype: DTypeLike, *, copy: bool = True) -> Traced:
         """The array as another type; a copy is made where needed alone."""
         del copy
+        if dtype is np.float64 and self.dtype is FLOAT:
+            return self
         wanted = np.dtype(dtype)
         if wanted == self.dtype:
             return self
