@@ -90,24 +90,9 @@ class Fill:
         strides = tuple(1 if s == width else s * rows for s in places.strides)
         return Strided(places.offset * rows, places.shape, strides)
 
-    def __call__(self, *values: Any) -> Any:
-        """The data, in the order of CSR: the plain meaning of what flat code does faster."""
-        data = np.zeros(self.size) if self.base is None else self.base.copy()
-        for value, target in zip(values, self.targets, strict=True):
-            places = target.places
-            if isinstance(places, Strided):
-                view = view_of(data, places)
-                view[...] = value + (view if target.adds else 0.0)
-            else:
-                data[places] = value + (data[places] if target.adds else 0.0)
-        return data
-
-
-def view_of(data: NDArray[np.float64], places: Strided) -> NDArray[np.float64]:
-    """The view of ``data`` at evenly spaced places."""
-    step = data.itemsize
-    strides = tuple(step * n for n in places.strides)
-    return np.ndarray(places.shape, data.dtype, data, step * places.offset, strides)
+    def __call__(self) -> Any:
+        """The data of a matrix whose numbers never change."""
+        return np.zeros(self.size) if self.base is None else self.base.copy()
 
 
 def filled(jacobian: Jacobian) -> tuple[Fill, list[Any]]:

@@ -84,3 +84,35 @@ def test_matrices_filled_column_by_column_from_reshapes() -> None:
     x = g.parameter("x", (1000, 3))
     g.node("z", ge.max(x[:, :, None] * np.ones((1, 3)), axis=2))
     jacobian_in_place(g, "z", "x")
+
+
+# --- products on top of matrices ----------------------------------------------------------
+
+ON_TOP: dict[str, Callable[[Node, Node, Node], Node]] = {
+    "outer": lambda A, u, B: A + ge.outer(u, u),
+    "a multiple and outer": lambda A, u, B: 0.9 * A + ge.outer(u, A @ u),
+    "a multiple of what is needed": lambda A, u, B: (0.9 * A + ge.outer(u, u)) * A,
+    "outer of what is turned": lambda A, u, B: 0.9 * ge.exp(A).T + ge.outer(u, u[::-1]),
+    "a product": lambda A, u, B: ge.tanh(A) + B @ B.T,
+    "a multiple and a product": lambda A, u, B: 0.5 * ge.tanh(A) + B @ A[:3],
+    "a product with itself": lambda A, u, B: (ge.tanh(A) + ge.tanh(A) @ ge.tanh(A)) @ A,
+    "turned factors": lambda A, u, B: ge.sin(A) + ge.tanh(B.T).T @ ge.cos(B).T,
+}
+
+
+@pytest.mark.parametrize("n", [20, 200])
+@pytest.mark.parametrize("name", ON_TOP)
+def test_products_on_top_of_matrices(name: str, n: int) -> None:
+    """BLAS adds them in place, to large matrices block by block."""
+    g = ge.Graph("on top")
+    A, u, B = g.parameter("A", (n, n)), g.parameter("u", (n,)), g.parameter("B", (n, 3))
+    out = g.node("out", ON_TOP[name](A, u, B))
+    g.result("J", ge.sum(ge.tanh(out) * A))
+    f = g.compile(outputs=["out", "J"], wrt=["A", "u", "B"], reuse=True)
+    for seed in (0, 1, 0):
+        values = drawn(g, seed)
+        run = g.run(values)
+        want = [run.value("out"), run.value("J"), *map(run.gradient, ("A", "u", "B"))]
+        for got, one in zip(f(**{x: values[x] for x in f.inputs}), want, strict=True):
+            close(got, one)
+    assert "blas.dg" in str(f.source)
