@@ -156,6 +156,8 @@ class Layout:
         base = self._rows.get(place)
         if base is None:
             return None
+        if stretch.count == 1:
+            return Address(base, 0)
         return Address(base, stretch.period if self.of(place) in self._whole else 1)
 
     def address(self, place: int, step: int = 0) -> Address | None:
