@@ -167,7 +167,8 @@ def _function(
         return otherwise(_for_run(graph, names, args))
 
     namespace |= {"_FAILED": FAILED, "_otherwise": instead, "_array": array}
-    exec("\n".join(program.setup), namespace)  # noqa: S102 (the text is the project's own)
+    if program.setup:
+        exec("\n".join(program.setup), namespace)  # noqa: S102 (the text is the project's own)
     exec(program.function(guarded=True), namespace)  # noqa: S102 (the same)
     compiled: Any = namespace[program.name]
     compiled.source, compiled.inputs = Source(program, graph.name), names

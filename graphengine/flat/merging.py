@@ -38,11 +38,15 @@ def needed(results: Sequence[Any]) -> list[int]:
     if not shown:
         return []
     steps = shown[0].tape.steps
-    found = {x.number for x in shown}
-    for k in range(max(found), -1, -1):  # the arguments of a call come before it
-        if k in found:
-            found.update([arg.number for arg in steps[k].args if type(arg) is Traced])
-    return sorted(found)
+    marks = bytearray(len(steps))
+    for x in shown:
+        marks[x.number] = True
+    for k in range(len(steps) - 1, -1, -1):  # the arguments of a call come before it
+        if marks[k]:
+            for arg in steps[k].args:
+                if type(arg) is Traced:
+                    marks[arg.number] = True
+    return [k for k, mark in enumerate(marks) if mark]
 
 
 def _steps(tape: Tape, results: Sequence[Any]) -> Iterator[tuple[Traced, Counter[int]]]:

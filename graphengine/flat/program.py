@@ -6,7 +6,6 @@ import itertools
 import keyword
 import math
 import re
-import textwrap
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -102,19 +101,24 @@ class Program:
             body[-1:] = [test, '    raise TypeError("not a float")', body[-1]]
         if not self.numbers_alone and self.warns:
             checks = list(self.checks())
-            inner = textwrap.indent("\n".join(body[len(checks) :]), "    ")
+            inner = indented("\n".join(body[len(checks) :]))
             body = [*checks, 'with np.errstate(all="ignore"):', inner]
         if guarded:
-            inner = textwrap.indent("\n".join(body), "    ")
+            inner = indented("\n".join(body))
             given = ", ".join(self.inputs)
             body = ["try:", inner, "except _FAILED:", f"    return _otherwise({given})"]
         inner = ", ".join(f"{name}=None" for name in self.inputs)
-        text = textwrap.indent("\n".join(body), "    ") + "\n"
+        text = indented("\n".join(body)) + "\n"
         if tuple(self.given) == tuple(self.inputs):
             return f"def {self.name}({inner}):\n{text}"
         outer = ", ".join(f"{name}=None" for name in self.given)
         call = f"    return _{self.name}({', '.join(self.given)})\n"
         return f"def _{self.name}({inner}):\n{text}\n\ndef {self.name}({outer}):\n{call}"
+
+
+def indented(text: str) -> str:
+    """The lines of ``text``, none of which is empty, further to the right."""
+    return "    " + text.replace("\n", "\n    ")
 
 
 def comment(part: Part | None) -> str:
@@ -148,7 +152,9 @@ class Names:
 
     def new(self, wish: str) -> str:
         """``wish`` as a name of Python, with a number where it is taken."""
-        plain = re.sub(r"\W", "_", wish, flags=re.ASCII)
+        plain = wish
+        if not (wish.isascii() and wish.isidentifier()):
+            plain = re.sub(r"\W", "_", wish, flags=re.ASCII)
         if not plain or plain[0].isdigit() or plain.startswith("_"):
             plain = "v" + plain
         while plain in self._used or keyword.iskeyword(plain):

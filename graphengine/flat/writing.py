@@ -102,18 +102,26 @@ def expression(x: Traced, args: Sequence[Text], called: Callable[[Any], str]) ->
     ``called`` gives the name under which a function that is not NumPy's stands in the program.
     """
     step = x.step
-    plain = all(not isinstance(arg, (Traced, np.ndarray)) or arg.shape == () for arg in step.args)
-    if is_number(x) and plain and step.call == "astype":
-        kind = {"f": "float", "b": "bool"}.get(x.dtype.kind, "int")
-        return Text(f"{kind}({args[0].text})", ATOM)
-    if is_number(x) and plain and isinstance(step.call, np.ufunc | type(np.where)):
-        found = _of_numbers(step, args)
-        if found is not None:
-            return found
+    if is_number(x) and _takes_numbers(step):
+        if step.call == "astype":
+            kind = {"f": "float", "b": "bool"}.get(x.dtype.kind, "int")
+            return Text(f"{kind}({args[0].text})", ATOM)
+        if isinstance(step.call, _FUNCTIONS):
+            found = _of_numbers(step, args)
+            if found is not None:
+                return found
     found = _of_arrays(x, args, called)
     if not is_number(x) or x.dtype.kind != "f":
         return found
     return Text(f"float({found.text})", ATOM)
+
+
+_FUNCTIONS = (np.ufunc, type(np.where))
+
+
+def _takes_numbers(step: Step) -> bool:
+    """Whether none of the arguments has axes."""
+    return all(not isinstance(arg, (Traced, np.ndarray)) or arg.shape == () for arg in step.args)
 
 
 def _of_numbers(step: Step, args: Sequence[Text]) -> Text | None:

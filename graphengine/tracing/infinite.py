@@ -82,6 +82,12 @@ def _of_numbers(given: Any) -> Facts:
 _LARGEST_POWER = 30
 """Higher powers overflow for numbers that are not huge."""
 
+_NOTHING = Facts()
+"""Nothing can be seen."""
+
+_MIXES = frozenset({np.add, np.subtract, np.multiply, np.divide, np.negative})
+"""What nothing can be seen of their result of unless something can of all arguments."""
+
 _MOVES = frozenset({np.reshape, np.transpose, np.broadcast_to, "getitem"})
 _FINITE = frozenset({np.heaviside, np.sign, np.tanh, np.arctan})
 _KEEPS_SIGN = frozenset({np.sum, np.mean, np.sqrt})
@@ -95,7 +101,7 @@ _POLES = frozenset(
 def _of_result(x: Traced) -> Facts:
     call, args = x.step.call, x.step.args
     if call is None or call in _FINITE or x.dtype.kind != "f":
-        return Facts()
+        return _NOTHING
     if call is np.where:
         args = args[1:]
     elif call in _MOVES:
@@ -104,6 +110,8 @@ def _of_result(x: Traced) -> Facts:
     # Of numbers Python raises an error where an array becomes infinite; by infinity may be divided.
     infinite = any(one.infinite for one in (given[:1] if call is np.divide else given))
     infinite = infinite or (x.shape != () and _has_pole(call, args, given))
+    if not infinite and call in _MIXES and _NOTHING in given:
+        return _NOTHING
     positive, not_negative = _signs(x.step, args, given)
     return Facts(infinite, positive or _away(call, given), positive, not_negative)
 
