@@ -21,7 +21,7 @@ from graphengine.errors import (
 from graphengine.jacobian import DEFAULT_LIMIT, Jacobian, Layout
 from graphengine.node import Node
 from graphengine.ops.base import FLOAT, Array, Op, as_value
-from graphengine.tracing import as_array, known
+from graphengine.tracing import as_array
 
 if TYPE_CHECKING:
     from graphengine.graph import Graph
@@ -190,9 +190,10 @@ class Run:
                 row = gradients.get(node)
                 if row is None or node.op is None:
                     continue
+                args = self._arguments(node)
                 for place, arg in enumerate(node.args):
                     if type(arg) is Node and (wanted is None or arg in wanted):
-                        part = self._pulled(node, place, arg, row)
+                        part = self._pulled(node, place, args, row)
                         known = gradients.get(arg)
                         gradients[arg] = part if known is None else self._sum(known, part)
         return gradients
@@ -206,17 +207,20 @@ class Run:
         """Two parts of a gradient added up."""
         return known + part if type(part) is float else _locked(as_array(known + part))
 
-    def _pulled(self, node: Node, place: int, arg: Node, row: Any) -> Any:
-        """The part of the gradient with respect to ``arg`` that comes by way of ``node``."""
-        values, op = self._values, node.op
-        if type(row) is float and not arg.shape and op is not None:
-            args = [values[one.number] if type(one) is Node else one for one in node.args]
-            found = op.pull_number(place, values[node.number], args, row)
+    def _pulled(self, node: Node, place: int, args: Sequence[Any], row: Any) -> Any:
+        """The part of an argument's gradient that comes by way of ``node``, whose arguments have
+        the values ``args``.
+        """
+        op = node.op
+        if type(row) is float and not args[place].shape and op is not None:
+            found = op.pull_number(place, self._values[node.number], args, row)
             if found is not None:
                 return found
-        return self._pulled_by_jacobian(node, place, arg, row)
+        return self._pulled_by_jacobian(node, place, row)
 
-    def _pulled_by_jacobian(self, node: Node, place: int, arg: Node, row: Any) -> Any:
+    def _pulled_by_jacobian(self, node: Node, place: int, row: Any) -> Any:
+        arg = node.args[place]
+        assert type(arg) is Node
         try:
             part = self.rule(node, place).pull(row, self.limit)
         except GraphEngineError as error:
@@ -275,8 +279,7 @@ def _given(node: Node, value: ArrayLike) -> Array:
                 expected=f"shape {node.shape}",
                 got=f"shape {array.shape}",
             )
-    array.setflags(write=False)
-    return array
+    return _locked(array)
 
 
 def _computed(node: Node, op: Op, found: Sequence[Array]) -> Array:
@@ -294,8 +297,7 @@ def _computed(node: Node, op: Op, found: Sequence[Array]) -> Array:
         )
     if value.dtype != FLOAT:
         value = as_value(value, f"node {node.name!r}")
-    value.setflags(write=False)
-    return value
+    return _locked(value)
 
 
 def _arguments(node: Node, values: Sequence[Array]) -> list[Array]:
@@ -303,6 +305,6 @@ def _arguments(node: Node, values: Sequence[Array]) -> list[Array]:
 
 
 def _locked(array: Array) -> Array:
-    if known(array) and array.flags.writeable:
+    if type(array) is np.ndarray:  # no traced one
         array.setflags(write=False)
     return array

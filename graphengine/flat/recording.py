@@ -75,30 +75,31 @@ class TracedRun(Run):
             except Exception:  # noqa: BLE001 (an op's own code may do anything with its arguments)
                 return self.tape.record(_Forward(node.op), args, {}, node.shape)
 
-    def _pulled(self, node: Node, place: int, arg: Node, row: Any) -> Any:
-        """The part of the gradient with respect to ``arg`` that comes by way of ``node``."""
+    def _pulled(self, node: Node, place: int, args: Sequence[Any], row: Any) -> Any:
+        """The part of an argument's gradient that comes by way of ``node``."""
         op = node.op
-        if not node.shape and not arg.shape and op is not None:
-            self._begin(node, place, arg)
+        if not node.shape and not node.args[place].shape and op is not None:
+            self._begin(node, place)
             if type(row) is np.ndarray:
                 row = row.item()
             try:
-                args = self._arguments(node)
                 found = op.pull_number(place, self._values[node.number], args, row)
             except Exception:  # noqa: BLE001 (as above; the way by Jacobians says what is wrong)
                 found = None
             if found is not None:
                 return found
-        return self._pulled_by_jacobian(node, place, arg, row)
+        return self._pulled_by_jacobian(node, place, row)
 
     def _seed(self, top: Node) -> Any:
         """The gradient of ``top`` with respect to itself."""
         return np.ones(top.shape) if top.shape else 1.0
 
-    def _begin(self, node: Node, place: int, parent: Node) -> None:
+    def _begin(self, node: Node, place: int) -> None:
         """What is recorded from now on is the share of ``node`` in its parent's gradient."""
         last = self.tape.sections[-1]
         if last is None or last.node is not node or last.place != place:
+            parent = node.args[place]
+            assert isinstance(parent, Node)
             self.tape.section(Part(node, parent, place, self))
 
     def depends(self, node: Node, source: Node) -> bool:
@@ -107,9 +108,7 @@ class TracedRun(Run):
 
     def rule(self, node: Node, place: int) -> Jacobian:
         """The Jacobian of ``node`` with respect to its argument at ``place``."""
-        parent = node.args[place]
-        assert isinstance(parent, Node)
-        self._begin(node, place, parent)
+        self._begin(node, place)
         try:
             return super().rule(node, place)
         except Exception:  # noqa: BLE001 (as above; what is wrong shows when it is run)

@@ -26,6 +26,9 @@ from graphengine.ops.base import (
 )
 from graphengine.tracing import as_array, known
 
+_IDENTITY, _OPPOSITE = term("... <- ..."), -term("... <- ...")
+_TIMES_X, _TIMES_Y = term("... <- ...", x="..."), term("... <- ...", y="...")
+
 
 class _Infix(Elementwise):
     """Two operands with a sign between them."""
@@ -63,11 +66,11 @@ class Add(_Infix):
 
     def d_x(self, out: Array, x: Array, y: Array) -> Rule:
         """The identity, summed where ``x`` was repeated."""
-        return term("... <- ...")
+        return _IDENTITY
 
     def d_y(self, out: Array, x: Array, y: Array) -> Rule:
         """The identity, summed where ``y`` was repeated."""
-        return term("... <- ...")
+        return _IDENTITY
 
 
 class Subtract(_Infix):
@@ -82,11 +85,11 @@ class Subtract(_Infix):
 
     def d_x(self, out: Array, x: Array, y: Array) -> Rule:
         """The identity."""
-        return term("... <- ...")
+        return _IDENTITY
 
     def d_y(self, out: Array, x: Array, y: Array) -> Rule:
         """Minus the identity."""
-        return -term("... <- ...")
+        return _OPPOSITE
 
 
 class Multiply(_Infix):
@@ -102,11 +105,11 @@ class Multiply(_Infix):
 
     def d_x(self, out: Array, x: Array, y: Array) -> Rule:
         """``diag(y)``."""
-        return term("... <- ...", y="...")
+        return _TIMES_Y
 
     def d_y(self, out: Array, x: Array, y: Array) -> Rule:
         """``diag(x)``."""
-        return term("... <- ...", x="...")
+        return _TIMES_X
 
 
 class Divide(_Infix):
@@ -183,7 +186,7 @@ class Negative(Elementwise):
 
     def d_x(self, out: Array, x: Array) -> Rule:
         """Minus the identity."""
-        return -term("... <- ...")
+        return _OPPOSITE
 
     def written(self, *args: Written) -> Written:
         """``-x``."""

@@ -83,6 +83,8 @@ class Op:
     """The names of the arguments; made from the signature of ``forward``."""
     variadic: ClassVar[bool] = False
     """Whether the one argument stands for any number of them; made from the signature."""
+    _rules: ClassVar[tuple[str, ...]] = ()
+    """The names of the arguments' rules; none for an argument without a derivative."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -92,6 +94,7 @@ class Op:
             return
         parameters = list(inspect.signature(cls.forward).parameters.values())[1:]
         cls.arguments = tuple(parameter.name for parameter in parameters)
+        cls._rules = tuple("" if name in cls.fixed else f"d_{name}" for name in cls.arguments)
         cls.variadic = any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in parameters)
         missing = [
             method
@@ -194,11 +197,11 @@ class Op:
         """
         if self.variadic:
             return None
-        name = self.arguments[position]
-        if name in self.fixed:
+        name = self._rules[position]
+        if not name:
             return 0.0
         try:
-            rule = getattr(self, "d_" + name)(out, *args)
+            rule = getattr(self, name)(out, *args)
         except GraphEngineError:
             return None
         return pull_number(row, rule, self.arguments, args, out)

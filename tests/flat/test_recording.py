@@ -35,7 +35,11 @@ def by_jacobians(monkeypatch: pytest.MonkeyPatch) -> Callable[[Graph], str]:
 
     def found(graph: Graph) -> str:
         with monkeypatch.context() as patched:
-            patched.setattr(TracedRun, "_pulled", TracedRun._pulled_by_jacobian)
+            patched.setattr(
+                TracedRun,
+                "_pulled",
+                lambda run, node, place, args, row: run._pulled_by_jacobian(node, place, row),
+            )
             patched.setattr(TracedRun, "_seed", lambda run, top: np.ones(top.shape))
             return text(graph)
 
