@@ -126,7 +126,10 @@ class _Finder:
             low, high = k + count * period, k + (count + bite) * period
             turns = np.arange(count, count + bite)[:, None, None]
             same = self.codes[low:high].reshape(bite, -1) == codes
-            moved = self.places[low:high].reshape(bite, *first.shape) == first + turns * steps
+            expected = first + turns * steps
+            moved = self.places[low:high].reshape(bite, *first.shape) == expected
+            if self.arrays:  # an operand that moves may come to what is given
+                moved &= (expected >= self.given) | (steps == 0)
             right = same.all(axis=1) & moved.all(axis=(1, 2))
             count += bite if right.all() else int(np.argmin(right))
             if not right.all():

@@ -129,3 +129,31 @@ def check(g: Graph, seed: int) -> None:
         for what, got, one in zip(["J", *wrt], found, want, strict=True):
             assert np.shape(got) == one.shape, what
             assert np.max(np.abs(got - one)) <= 1e-11 * scale, what
+
+
+def test_operands_that_come_to_what_is_given() -> None:
+    """Arrays made in the loop one after another, then numbers that stand before them."""
+    g = ge.Graph("to what is given")
+    x = g.parameter("x", (5,))
+    numbers = [g.input(f"u{k}") for k in range(8)]
+    made = [x * 2.0, x + 1.0, x * x, x - 3.0, x * 5.0, x + 7.0]
+    state: Node = x
+    for one in [*numbers, *made][::-1]:
+        state = (state * 0.5 + one) * x - 0.7
+    g.result("J", ge.sum(state))
+    check(g, 0)
+
+
+@pytest.mark.parametrize("shape", [(), (5,)], ids=str)
+def test_repeats_that_read_calls_without_repeats(shape: tuple[int, ...]) -> None:
+    """What is kept of calls that stand alone has one place each, whatever loop came before."""
+    g = ge.Graph("alone")
+    x, y = g.parameter("x", shape), g.parameter("y", shape)
+    made: list[Node] = [x * y, x - y, x / (2 + y * y), -y, x + 2, y * 3, x * x, 1 - x * 2]
+    state: Node = x
+    for _ in range(8):
+        state = (0.5 * state + y) * x - 0.1
+    for one in made:
+        state = (state * 0.9 + one) * y
+    g.result("J", ge.sum(state) if shape else state)
+    check(g, 0)
