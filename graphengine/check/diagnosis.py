@@ -174,7 +174,7 @@ class _Question:
                 return Diagnosis(other, tuple(fits[:MOST_SHOWN]))
         if not fits:
             return None
-        sure = self.several and rank <= LIKELY
+        sure = self.several and rank < LIKELY
         return Diagnosis(fits[0], tuple(fits[1:MOST_SHOWN]), sure=sure)
 
     def last(self) -> Diagnosis | None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from graphengine.check.backward import Flow
 from graphengine.check.case import NEAR, Case, Matrices, close
 from graphengine.check.constants import Factor, named_factor
 from graphengine.check.mistakes import Mutant
@@ -34,7 +35,9 @@ def factor_on_a_link(case: Case, matrices: Matrices, *, minus: bool) -> tuple[Mi
         if name is None or name.minus != minus or not _scaled(case, matrices, mutant, scales):
             continue
         sign = Mistake("sign", mutant.where, f"the sign is wrong at {_at(mutant)}")
-        made = _factor(mutant, name)
+        made = _factor(
+            mutant, name, ((name.kind, case.claim.wrt),) if _is_all(flow, mutant) else ()
+        )
         return (sign, made) if minus else (made,)
     return None
 
@@ -43,7 +46,13 @@ def _at(mutant: Mutant) -> str:
     return mutant.where.replace("<-", " <- ")
 
 
-def _factor(mutant: Mutant, name: Factor) -> Mistake:
+def _is_all(flow: Flow, mutant: Mutant) -> bool:
+    """Whether nothing is left of the derivative without it: the factor may stand anywhere."""
+    effect = flow.effect(mutant)
+    return effect is not None and close(-effect, flow.value, flow)
+
+
+def _factor(mutant: Mutant, name: Factor, same_as: tuple[tuple[str, str], ...]) -> Mistake:
     """A factor at what a mutant leaves out."""
     says = f"a factor: {name.text} times the right derivative at {_at(mutant)}"
     cut = str(mutant.key[-1])
@@ -53,7 +62,7 @@ def _factor(mutant: Mutant, name: Factor) -> Mistake:
     own = name.text in mutant.where.split("<-")
     kind = "double_counted" if own else name.kind
     kind = "regulariser_scale" if mutant.kind == "missing_regulariser" else kind
-    return Mistake(kind, mutant.where, says)
+    return Mistake(kind, mutant.where, says, same_as)
 
 
 def _scales(case: Case, matrices: Matrices, mutant: Mutant) -> list[float | None]:

@@ -17,6 +17,7 @@ from tests.bench import cases
 GRAPHS = ("attention", "convolution", "gaussian_likelihood", "iris", "relu_svm_net", "activations")
 GRAPHS += ("logdet", "network_cross_entropy", "binary_hinge", "linear_svm")
 GRAPHS += ("bundle_adjustment", "squared_distance", "gates_sigmoid_chain", "maxout", "rnn")
+GRAPHS += ("weibull_fit", "collaborative_bias", "gaussian_mixture")
 GRAPHS += ("svm_loss_scores", "two_branches", "softmax_loss_scores", "chain_sin_square")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, partial
 from itertools import islice
 
@@ -34,7 +34,9 @@ _BILINEAR = {"multiply", "matmul", "matvec", "outer", "dot", "kron", "add", "sub
 @mistake
 def wrong_argument(link: Link) -> Iterator[Mutant]:
     """Rows 25, 33, 38, 51: the rule at the pre- or the post-activation, or at another value."""
-    if link.op is None or not any(part.factors for part in link.jacobian.terms):
+    if link.op is None:
+        return
+    if link.op.name != "take" and not any(part.factors for part in link.jacobian.terms):
         return
     for k, arg in enumerate(link.args):
         if k != link.place or link.op.name not in _BILINEAR:  # those do not look at their own
@@ -77,7 +79,11 @@ def _own(parent: Node) -> tuple[Node, ...]:
 
 
 def _kinds(given: Node | Array, stand_in: StandIn) -> list[str]:
-    """A sum with a part left out is also a missing path, a product with one a missing factor."""
+    """A sum with a part left out is also a missing path, a product with one a missing factor; of
+    two weights that add up to one, the other's.
+    """
+    if _of_one(given, stand_in.node) or _of_one(stand_in.node, given):
+        return [stand_in.kind, "swapped_arguments"]
     if not isinstance(given, Node) or given.op is None or stand_in.node not in given.parents:
         return [stand_in.kind]
     others = {"add": "missing_path", "subtract": "missing_path", "multiply": "factor"}
@@ -85,6 +91,91 @@ def _kinds(given: Node | Array, stand_in: StandIn) -> list[str]:
         return [stand_in.kind]
     kinds = [stand_in.kind, others[given.op.name]]
     return kinds if given.named else kinds[::-1]
+
+
+def _of_one(weight: object, other: object) -> bool:
+    """Whether one is 1 less the other."""
+    if not isinstance(weight, Node) or weight.op is None or weight.op.name != "subtract":
+        return False
+    whole, part = weight.args
+    return part is other and not isinstance(whole, Node) and bool(np.all(whole == 1))
+
+
+@mistake
+def several_steps_elsewhere(link: Link) -> Iterator[Mutant]:
+    """Rows 25, 33: the derivative of a formula of several steps, taken at another value."""
+    if link.op is not None or not link.parent.named:
+        return
+    for other in link.parent.parents:
+        if other.shape == link.parent.shape and other.named:
+            says = f"the derivative at {link.told} is taken at the wrong value: {other.name} in "
+            says += f"place of {link.parent.name}"
+            made = partial(_elsewhere, link, link.run.value(other))
+            yield link.mutant(("elsewhere", other.number), "wrong_argument", says, made, rank=3)
+
+
+@mistake
+def derivative_by_another(link: Link) -> Iterator[Mutant]:
+    """Row 46: of a formula of several steps, the derivative in another of its arguments."""
+    if link.op is not None or not link.parent.named:
+        return
+    graph, child = link.child.graph, link.child
+    for other in graph.named.values():
+        if other is link.parent or other.shape != link.parent.shape or other.number >= child.number:
+            continue
+        if any(arg is other for arg in _inside(child)):
+            says = f"the derivative in {other.name} in place of that in {link.parent.name} at "
+            made = partial(_elsewhere, link, link.run.value(link.parent), other)
+            key = ("another", other.number)
+            for kind in ("swapped_arguments", "wrong_slope"):
+                yield link.mutant(key, kind, says + link.told, made, rank=4)
+
+
+def _inside(child: Node) -> Iterator[Node]:
+    """The named and the start nodes that a node's formula holds."""
+    stack = [arg for arg in child.args if isinstance(arg, Node)]
+    while stack:
+        node = stack.pop()
+        if node.named or node.op is None:
+            yield node
+        else:
+            stack += [arg for arg in node.args if isinstance(arg, Node)]
+
+
+def _elsewhere(link: Link, value: Array, wrt: Node | None = None) -> Jacobian:
+    """The Jacobian of the link's formula (in ``wrt``) with this value for the parent."""
+    source = link.parent if wrt is None else wrt
+    values: dict[Node, Array] = {link.parent: value}
+    stack = [link.child]
+    while stack:
+        node = stack[-1]
+        if node.op is None or (node.named and node is not link.child):
+            values.setdefault(node, link.run.value(node))
+        waiting = [] if node in values else [a for a in node.args if isinstance(a, Node)]
+        waiting = [arg for arg in waiting if arg not in values]
+        stack += waiting
+        if not waiting:
+            stack.pop()
+            if node not in values and node.op is not None:
+                values[node] = node.op.value(*_given(node, values))
+    left = {link.child: Jacobian.identity(link.child.shape)}
+    found = Jacobian.zero(link.child.shape, link.parent.shape)
+    while left:
+        node = max(left, key=lambda one: one.number)
+        above = left.pop(node)
+        for place, arg in enumerate(node.args):
+            if not isinstance(arg, Node) or node.op is None:
+                continue
+            part = above.compose(node.op.jacobian(place, values[node], _given(node, values)))
+            if arg is source:
+                found = found + part
+            elif not arg.named and arg.op is not None:
+                left[arg] = left[arg] + part if arg in left else part
+    return found
+
+
+def _given(node: Node, values: Mapping[Node, Array]) -> list[Array]:
+    return [values[arg] if isinstance(arg, Node) else arg for arg in node.args]
 
 
 @mistake
@@ -114,7 +205,9 @@ def input_for_output(link: Link) -> Iterator[Mutant]:
     """Rows 37, 38: a rule in terms of the value, with the argument in its place."""
     if not _uses_out(link) or not any(part.factors for part in link.jacobian.terms):
         return
-    nodes = [*link.given, *link.child.parents]
+    graph = link.child.graph
+    starts = [one for one in graph.starts if one.role == "input"]
+    nodes = [*link.given, *link.child.parents, *starts]
     for k, given in enumerate(dict.fromkeys(one for one in nodes if isinstance(one, Node))):
         if given.shape == link.out.shape:
             name = called(given)

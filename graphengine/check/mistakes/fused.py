@@ -18,7 +18,7 @@ from graphengine.graph import Node
 from graphengine.jacobian import Jacobian, Rule, term
 from graphengine.ops.activations import sigmoid
 from graphengine.ops.base import Array
-from graphengine.ops.losses import softmax
+from graphengine.ops.losses import LogSoftmax, Softmax, softmax
 
 
 class Slip(NamedTuple):
@@ -76,10 +76,12 @@ _LAST_AXIS: Mapping[tuple[str, int], tuple[Slip, ...]] = {
         Slip("missing_jacobian", "1 for every entry", lambda x: np.ones(x.shape)),
         Slip("wrong_argument", "the softmax of the softmax", lambda x: softmax(softmax(x))),
         Slip("wrong_slope", "log of the softmax", lambda x: np.log(softmax(x))),
+        Slip("wrong_slope", "1 for the largest", lambda x: 1.0 * (x == np.max(x, -1)[..., None])),
     ),
     ("norm", 0): (
         Slip("wrong_slope", "x, not divided by the norm", lambda x: x),
         Slip("factor", "2 x", lambda x: 2 * x),
+        Slip("wrong_slope", "x / |x|²", lambda x: x / np.sum(x * x, axis=-1, keepdims=True)),
         Slip("wrong_slope", "sign(x)", np.sign),
     ),
     ("var", 0): (Slip("treated_as_constant", "2 x / n, without the mean", lambda x: 2 * x),),
@@ -136,7 +138,7 @@ _ENTRYWISE: Mapping[tuple[str, int], tuple[Slip, ...]] = {
         Slip("swapped_arguments", "−s where y s < 1", lambda s, y: -s * _broken(s, y)),
         Slip("wrong_slope", "−y times the loss", lambda s, y: -y * np.maximum(0.0, 1 - y * s)),
     ),
-    ("relu", 0): (Slip("missing_path", "x where x > 0", lambda x: np.maximum(x, 0.0)),),
+    ("relu", 0): (Slip("missing_jacobian", "x where x > 0", lambda x: np.maximum(x, 0.0)),),
 }
 
 
@@ -186,6 +188,18 @@ def softmax_indices(link: Link) -> Iterator[Mutant]:
         says = f"{told} for the Jacobian at {link.told}"
         made = partial(Jacobian.of, rule, link.child.shape, link.parent.shape)
         yield link.mutant(told, kind, says, made, rank=3)
+
+
+@also_composite
+@mistake
+def softmax_for_its_logarithm(link: Link) -> Iterator[Mutant]:
+    """Row 53: the Jacobian of a softmax in place of that of its logarithm."""
+    if isinstance(link.op, LogSoftmax):
+        own = Softmax(axis=link.op.axis)
+        says = f"the Jacobian of the softmax in place of that of its logarithm at {link.told}"
+        made = partial(own.jacobian, 0, np.exp(link.out), link.args)
+        for kind in ("wrong_slope", "double_counted"):
+            yield link.mutant("of the softmax", kind, says, made, rank=3)
 
 
 @also_composite

@@ -16,6 +16,7 @@ from graphengine.check.mistakes.base import (
     also_composite,
     diagonal,
     mistake,
+    rows_times,
     with_factor,
 )
 from graphengine.graph import Node
@@ -195,6 +196,42 @@ def repeated(link: Link) -> Iterator[Mutant]:
     says = f"the entries at {link.told} in another order (columns for rows)"
     made = Jacobian.rearrangement(tiled.reshape(link.out.shape), x.shape)
     yield link.mutant("order", "reordered", says, lambda: made, rank=3)
+
+
+@mistake
+def picked_twice(link: Link) -> Iterator[Mutant]:
+    """Row 17: what is picked several times gets one share alone, or the mean of its shares."""
+    if link.op is None or link.op.name != "take" or link.place != 0:
+        return
+    says = f"what is picked several times at {link.told} gets only the share of the "
+    for which in ("last", "first"):
+        made = rows_times(link, partial(_one_pick, link, which))
+        for kind in ("last_only", "missing_path"):
+            yield link.mutant((which, "pick"), kind, f"{says}{which} pick", made, rank=3)
+    says = f"what is picked several times at {link.told} gets the mean of the shares"
+    made = rows_times(link, partial(_mean_of_picks, link))
+    yield link.mutant("mean pick", "mean_for_sum", says, made, rank=4)
+
+
+def _picks(link: Link) -> Array:
+    """The position in the parent that each entry of the child was picked from."""
+    places = np.arange(1.0, link.parent.size + 1).reshape(link.parent.shape)
+    return np.asarray(link.jacobian.push(places)).reshape(-1).round().astype(int) - 1
+
+
+def _one_pick(link: Link, which: str) -> Array:
+    picks = _picks(link)
+    order = picks[::-1] if which == "last" else picks
+    first = np.unique(order, return_index=True)[1]
+    mask = np.zeros(picks.size)
+    mask[picks.size - 1 - first if which == "last" else first] = 1.0
+    return mask.reshape(link.child.shape)
+
+
+def _mean_of_picks(link: Link) -> Array:
+    picks = _picks(link)
+    counts = np.bincount(picks, minlength=link.parent.size)
+    return np.asarray(1.0 / counts[picks]).reshape(link.child.shape)
 
 
 @mistake

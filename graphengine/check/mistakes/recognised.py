@@ -22,7 +22,7 @@ from graphengine.run import Run
 
 __all__ = ["Known", "Recognised", "recognised"]
 
-_OF_ENTRIES = ("sigmoid", "tanh", "softplus", "swish", "softmax")
+_OF_ENTRIES = ("sigmoid", "tanh", "softplus", "swish", "softmax", "log_softmax")
 _OF_ROWS = ("logsumexp", "norm", "sum_of_squares")
 _OF_MATRICES = ("logdet", "inv", "det")
 _WITH_LABELS = (
@@ -111,7 +111,7 @@ class Known:
         x = self.run.value(parent)
         names: list[str] = []
         if shape == parent.shape:
-            names += [name for name in _OF_ENTRIES if x.ndim or name != "softmax"]
+            names += [name for name in _OF_ENTRIES if x.ndim or "softmax" not in name]
         if x.ndim and shape in ((), x.shape[:-1]):
             names += _OF_ROWS
         if x.ndim == 2 and x.shape[0] == x.shape[1] and shape in ((), x.shape):

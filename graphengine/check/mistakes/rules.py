@@ -136,6 +136,32 @@ def quotient_rule(link: Link) -> Iterator[Mutant]:
 
 
 @mistake
+def exponent_rule(link: Link) -> Iterator[Mutant]:
+    """Row 48: the derivative of a power in its exponent."""
+    if link.op is None or link.op.name != "power" or link.place != 1:
+        return
+    x, n = link.args
+    cases: Mapping[str, tuple[tuple[str, ...], Callable[[], Array]]] = {
+        "as if of the base": (("swapped_arguments", "wrong_slope"), lambda: n * x ** (n - 1)),
+        "the logarithm of the base is left out": (
+            ("missing_jacobian", "factor", "wrong_slope"),
+            lambda: link.out,
+        ),
+        "the logarithm of the exponent": (("wrong_argument",), lambda: link.out * np.log(n)),
+        "the logarithm alone": (("missing_jacobian",), lambda: np.log(x) + 0 * n),
+    }
+    for name, (kinds, weights) in cases.items():
+        says = f"the derivative of a power in its exponent at {link.told}: {name}"
+
+        def made(weights: Callable[[], Array] = weights) -> Jacobian:
+            rule = term("... <- ...", (np.asarray(weights()), "...", ""))
+            return Jacobian.of(rule, link.child.shape, link.parent.shape)
+
+        for kind in kinds:
+            yield link.mutant(name, kind, says, made, rank=3)
+
+
+@mistake
 def not_one(link: Link) -> Iterator[Mutant]:
     """The derivative of a sum taken for that of a product: a value where a 1 belongs."""
     if link.op is None or link.op.name not in {"add", "subtract"} or len(link.args) != 2:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from functools import partial
 from typing import Any
 
 from graphengine.check.mistakes.base import (
     Link,
     Mutant,
+    Way,
     mistake,
+    on_the_way,
     one_entry,
     rows_times,
     scaled,
@@ -22,6 +24,8 @@ from graphengine.graph import Node
 _SQUARES = {"square", "sum_of_squares", "squared_error", "power", "var", "norm"}
 _MEANS = {"mean", "var"}
 _PRODUCTS = {"multiply", "divide", "matmul", "matvec"}
+NEAR = 1e-9
+"""Numbers this close to whole ones are whole."""
 
 
 @mistake
@@ -101,6 +105,48 @@ def mean(link: Link) -> Iterator[Mutant]:
     yield link.mutant("not", "not_averaged", says, scaled(link, count), rank=1)
     says = f"averaged twice: 1/{count}² for 1/{count} at {at}"
     yield link.mutant("twice", "averaged_twice", says, scaled(link, 1 / count), rank=1)
+
+
+@on_the_way
+def mean_on_one_path(way: Way) -> Iterator[Mutant]:
+    """Row 1: of several terms under a mean, or over N, one is not averaged."""
+    sizes = set(sizes_of(way.of.graph))
+    for node in way.inside:
+        count = _averages_over(node, sizes)
+        terms = list(_terms(way, way.edges[node][0])) if count > 1 else []
+        for part in terms if len(terms) > 1 else ():
+            if part.parent in way.reached:
+                says = f"not averaged: the factor 1/{count} is missing on the path {part.told}"
+                key = ("mean", node.number)
+                yield part.mutant(key, "not_averaged", says, scaled(part, count), rank=2)
+
+
+def _averages_over(node: Node, sizes: Container[int]) -> int:
+    """The number of things that a node is the mean of, or is divided by; 0 where there is none."""
+    name = node.op.name if node.op is not None else ""
+    if name == "mean" and isinstance(node.args[0], Node):
+        return node.args[0].size // max(node.size, 1)
+    if name in {"divide", "multiply"} and isinstance(node.args[0], Node):
+        number = node.args[1]
+        if not isinstance(number, Node) and number.ndim == 0 and number > 0:
+            count = float(number) if name == "divide" else 1 / float(number)
+            return round(count) if abs(count - round(count)) < NEAR and round(count) in sizes else 0
+    return 0
+
+
+def _terms(way: Way, link: Link) -> Iterator[Link]:
+    """The links to the terms of the sum at the parent, through sums and factors that are given."""
+    top = link.parent
+    name = top.op.name if top.op is not None else ""
+    links = way.edges.get(top, ())
+    if name in {"add", "subtract"}:
+        for part in links:
+            yield from _terms(way, part)
+    elif name in {"negative", "multiply"} and not top.named and len(links) > 0:
+        rest = [part for part in links if part.parent.role != "constant"]
+        yield from _terms(way, rest[0]) if len(rest) == 1 else (link,)
+    else:
+        yield link
 
 
 @mistake

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,6 +18,8 @@ from graphengine.run import Run
 __all__ = ["StandIn", "stand_ins"]
 
 _PRODUCTS = {"matmul", "matvec", "dot", "outer", "multiply"}
+NEAREST = 2
+"""The rank of what stands next to the value."""
 
 
 class StandIn(NamedTuple):
@@ -44,15 +46,18 @@ def stand_ins(link: Link, given: Node | Array, shape: tuple[int, ...]) -> Iterat
     """
     graph, run = link.child.graph, link.run
     near: list[Node] = []
+    parents = given.parents if isinstance(given, Node) else ()
     if isinstance(given, Node):
-        near = [link.child, *given.parents]
+        near = [link.child, *parents]
         near += [graph[name] for name in graph.dag.successors(given.name)]
     seen = {given} if isinstance(given, Node) else set()
-    for nodes, rank in ((near, 2), (graph.named.values(), 6)):
+    fixed = isinstance(given, Node) and given.role == "constant"
+    for nodes, rank in ((near, NEAREST), (graph.named.values(), 6)):
         for node in nodes:
             fits = node.shape == shape or (len(shape) == 2 and node.shape == shape[::-1])
             fits |= node is link.parent and isinstance(link.op, Elementwise)
-            if node not in seen and fits and node.role != "constant":
+            fits |= rank == NEAREST and _spreads(node, shape) and node in parents
+            if node not in seen and fits and (node.role == "constant") == fixed:
                 seen.add(node)
                 value = run.value(node)
                 if value.shape != shape and value.shape == shape[::-1] and len(shape) == 2:
@@ -81,6 +86,7 @@ def _altered(run: Run, given: Node) -> Iterator[StandIn]:
             sign = -1 if given.op.name == "subtract" and more is b else 1
             twice = np.broadcast_to(run.value(given) + sign * more, given.shape)
             yield StandIn(f"{called(given)} with {name} twice", twice, 5)
+    yield from _without_a_part(run, given)
     if given.op.family == "activations":
         value = run.value(given)
         yield StandIn(f"{given.name} (1 - {given.name})", value * (1 - value), 5)
@@ -88,6 +94,56 @@ def _altered(run: Run, given: Node) -> Iterator[StandIn]:
         yield StandIn(f"{given.name} > 0", (value > 0) * 1.0, 5)
     if not given.named:
         yield from _computed_again(run, given)
+
+
+def _spreads(node: Node, shape: tuple[int, ...]) -> bool:
+    """Whether a node's value is broadcast to ``shape``."""
+    try:
+        return np.broadcast_shapes(node.shape, shape) == shape
+    except ValueError:
+        return False
+
+
+def _without_a_part(run: Run, given: Node) -> Iterator[StandIn]:
+    """A sum of several with one of them left out or negated, a product with a factor left out."""
+    value = run.value(given)
+    for op, (inner, inverse) in _OF_PARTS.items():
+        parts = list(_parts(given, inner, inverse))
+        if given.op is None or given.op.name not in inner or len(parts) < 2:
+            continue
+        for number, (part, sign) in enumerate(parts):
+            x, name = run.value(part), f"{called(given)} without {called(part)}"
+            if op == "multiply":
+                with np.errstate(all="ignore"):
+                    left = value / x if sign > 0 else value * x
+                yield StandIn(name, left, 4, which=("without", number))
+            elif len(parts) > 2:
+                told = f"{called(given)} with another sign of {called(part)}"
+                yield StandIn(name, value - sign * x, 4, which=("without", number))
+                yield StandIn(told, value - 2 * sign * x, 4, which=("negated", number))
+
+
+_OF_PARTS = {
+    "add": (("add", "subtract", "negative"), "subtract"),
+    "multiply": (("multiply", "divide", "negative"), "divide"),
+}
+
+
+def _parts(node: Node, inner: tuple[str, ...], inverse: str, sign: int = 1) -> Iterator[Any]:
+    """The terms of a sum with their signs, or the factors of a product with their exponents."""
+    if node.op is None or node.op.name not in inner:
+        yield node, sign
+        return
+    for place, arg in enumerate(node.args):
+        turned = (node.op.name == inverse and place == 1) or (
+            node.op.name == "negative" and inverse == "subtract"
+        )
+        if isinstance(arg, Node):
+            deeper = arg.named and arg.op is not None
+            if deeper:
+                yield arg, -sign if turned else sign
+            else:
+                yield from _parts(arg, inner, inverse, -sign if turned else sign)
 
 
 def _computed_again(run: Run, given: Node) -> Iterator[StandIn]:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import numpy as np
 
 from graphengine.check.mistakes.base import (
     Change,
+    Link,
     Mutant,
     Way,
     columns_times,
+    home,
     on_the_way,
     one_entry,
     rows_times,
     slopes,
     together,
 )
+from graphengine.check.mistakes.slopes import entrywise
 from graphengine.graph import Node
 from graphengine.jacobian import Jacobian
 from graphengine.ops.base import Array, Elementwise
@@ -53,7 +56,10 @@ def factor_too_much(way: Way) -> Iterator[Mutant]:
         links = way.uses(node) if node.named and node is not way.of else []
         if not links or node.size < 2:
             continue
-        for told, kind, weights in _weights(way, node, several=len(links) > 1):
+        for told, kind, weights in (
+            *_weights(way, node, several=len(links) > 1),
+            *_slopes(links if len(links) > 1 else ()),
+        ):
             yield together(
                 [(link, columns_times(link, weights)) for link in links],
                 key=(node.number, "times", told),
@@ -78,6 +84,47 @@ def _weights(
         yield "its sign, 1 or 0", "one_sided_mask", lambda: x > 0
 
 
+def _slopes(links: Sequence[Link]) -> Iterator[tuple[str, str, Callable[[], Array]]]:
+    """The slope of one use, on all of them."""
+    for link in links:
+        if link.alike and entrywise(link):
+            yield f"the slope of {link.told}", "double_counted", partial(_slope, link)
+
+
+def _slope(link: Link) -> Array:
+    return link.jacobian.pull(np.ones(link.child.shape))
+
+
+@on_the_way
+def not_differentiated(way: Way) -> Iterator[Mutant]:
+    """Rows 34, 48: what a sum adds up, in place of its derivative."""
+    if way.of.size != 1:
+        return
+    for node in way.inside:
+        if node.op is None or node.op.name not in {"sum", "mean"}:
+            continue
+        inner = way.edges[node][0].parent
+        for wrt in way.reached:
+            if wrt.named and wrt.shape == inner.shape and wrt is not inner and wrt.size > 1:
+                change = Change(way.of, wrt, partial(_added_up, way, inner, wrt), _no(way, wrt))
+                says = f"what {home(node).name} adds up, not differentiated, for its derivative in "
+                for kind in ("missing_jacobian", "wrong_slope"):
+                    key = (node.number, wrt.number, "added up", kind)
+                    yield Mutant(key, kind, home(node).name, says + wrt.name, 5, (change,))
+
+
+def _no(way: Way, node: Node) -> Callable[[], Jacobian]:
+    return partial(_none, way.of, node)
+
+
+def _added_up(way: Way, inner: Node, wrt: Node) -> Jacobian:
+    """The difference that it makes to the derivative of the whole."""
+    own = way.run.gradient(inner, way.of)
+    right = way.run.structured(inner, wrt).pull(own)
+    row = own * way.run.value(inner) - right
+    return Jacobian.of(row.reshape(1, -1), way.of.shape, wrt.shape)
+
+
 @on_the_way
 def value_for_gradient(way: Way) -> Iterator[Mutant]:
     """Row 34: the value of a node in place of the gradient with respect to it."""
@@ -88,7 +135,7 @@ def value_for_gradient(way: Way) -> Iterator[Mutant]:
             continue
         left = partial(_less_the_gradient, way, node)
         says = f"the value of {node.name} in place of the gradient with respect to it"
-        change = Change(way.of, node, left, partial(_none, way.of, node))
+        change = Change(way.of, node, left, _no(way, node))
         for kind in ("missing_jacobian", "wrong_argument"):
             key = (way.of.number, node.number, "value", kind)
             yield Mutant(key, kind, node.name, says, 5, (change,))
