@@ -313,11 +313,12 @@ class Writer:
                 text = self.constant(np.asarray(x))
                 shown.append(text.text if np.ndim(x) == 0 else f"{text.text}.copy()")
                 continue
-            root = x
+            root, locked = x, False
             while root.step.view:
+                locked = locked or root.step.call in {np.broadcast_to, np.diagonal}  # read-only
                 root = root.step.args[0]
             text = self.texts[x.number]
-            shared = root.number in inputs or root.number in seen or not isinstance(root, Traced)
+            shared = locked or root.number in inputs or root.number in seen
             seen.add(root.number)
             shown.append(f"{text.within(ATOM)}.copy()" if shared and x.shape else text.text)
         self.returns(shown)

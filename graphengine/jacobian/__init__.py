@@ -22,7 +22,7 @@ from graphengine.jacobian.composition import compose, merge
 from graphengine.jacobian.contraction import DEFAULT_LIMIT, guard, human
 from graphengine.jacobian.formulas import named_text
 from graphengine.jacobian.notation import latex, text
-from graphengine.jacobian.patterns import bytes_needed, matrix, sparse_product
+from graphengine.jacobian.patterns import bytes_needed, matrix, sparse_product, traced_product
 from graphengine.jacobian.products import pull
 from graphengine.jacobian.terms import (
     Array,
@@ -38,7 +38,7 @@ from graphengine.jacobian.terms import (
     structure,
     term,
 )
-from graphengine.tracing import as_array, known
+from graphengine.tracing import as_array, known, traced
 
 __all__ = ["DEFAULT_LIMIT", "Jacobian", "Layout", "Rule", "human", "term"]
 
@@ -234,6 +234,11 @@ class Jacobian:
                 part = compose(left, right, limit)
                 if part is not None:
                     found += part
+                    continue
+                if any(map(traced, (f.array for f in (*left.factors, *right.factors)))):
+                    sizes = (*self.shape, inner.shape[1])
+                    planned = traced_product(sizes, left, right, limit)
+                    found += [] if planned is None else [planned]
                     continue
                 a = matrix(self.out_shape, self.in_shape, (left,), limit)
                 b = matrix(inner.out_shape, inner.in_shape, (right,), limit)

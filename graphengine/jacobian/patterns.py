@@ -14,7 +14,16 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from graphengine.jacobian.contraction import contract, guard
-from graphengine.jacobian.terms import Array, Label, Shape, Side, Term, flat_positions, structure
+from graphengine.jacobian.terms import (
+    Array,
+    Label,
+    Shape,
+    Side,
+    Term,
+    flat_positions,
+    from_entries,
+    structure,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +108,40 @@ def sparse_product(left: csr_array, right: csr_array, limit: int) -> csr_array:
         right.eliminate_zeros()
         product = left @ right
     return product
+
+
+def traced_product(shape: tuple[int, int, int], left: Term, right: Term, limit: int) -> Term | None:
+    """``left @ right`` of sizes ``(out, middle, in)`` by the patterns alone, where the numbers are
+    only known later; None where there is no entry.
+    """
+    rows, middle, columns = shape
+    (a, x), (b, y) = (
+        _planned((rows, middle), left, limit),
+        _planned((middle, columns), right, limit),
+    )
+    counts = np.diff(b.indptr)[a.indices]
+    guard(int(counts.sum()) * 32, limit)
+    first = np.repeat(np.arange(len(a.indices)), counts)
+    skipped = np.repeat(np.cumsum(counts) - counts, counts)
+    second = np.repeat(b.indptr[a.indices], counts) + np.arange(len(first)) - skipped
+    row = np.repeat(np.arange(rows), np.diff(a.indptr))[first]
+    places, back = np.unique(row * columns + b.indices[second], return_inverse=True)
+    if not len(places):
+        return None
+    total: Any = np.bincount(back, x[first] * y[second], minlength=len(places))
+    out, into = np.divmod(places, columns)
+    return from_entries((rows, columns), out, into, total)
+
+
+def _planned(shape: tuple[int, int], part: Term, limit: int) -> tuple[csr_array, Any]:
+    """The pattern of a term and its numbers in that order."""
+    pattern = pattern_of(shape, (part,))
+    found = contract(part.factors, part.labels, part.sizes, limit, part.coef)
+    numbers: Any = found.reshape(-1)
+    if pattern.slots is not None:
+        size = len(pattern.model.indices)
+        numbers = np.bincount(pattern.slots, numbers, minlength=size)
+    return pattern.model, numbers
 
 
 def bytes_needed(shape: tuple[int, int], terms: Sequence[Term]) -> int:

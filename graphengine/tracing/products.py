@@ -9,7 +9,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from graphengine.tracing.elementwise import elementwise, type_of
-from graphengine.tracing.tape import Shape, Traced, Untraceable, as_array, handles, tape_of
+from graphengine.tracing.tape import (
+    Shape,
+    Traced,
+    Untraceable,
+    as_array,
+    handles,
+    tape_of,
+    traced,
+)
 from graphengine.tracing.views import reshaped
 
 # --- products -----------------------------------------------------------------------------
@@ -40,6 +48,8 @@ TINY = 256
 
 def _dot_product(a: Any, b: Any) -> Any:
     """Of two vectors: numbers that multiply them stand in front."""
+    if not traced(a, b):
+        return float(np.dot(a, b))  # what was in front alone is not known
     for vector, other, first in ((a, b, True), (b, a, False)):
         number, rest = _multiple(vector)
         if rest is not None:

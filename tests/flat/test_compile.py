@@ -365,6 +365,25 @@ def test_after_an_error_all_goes_on(reuse: bool) -> None:
     assert np.getbufsize() == bufsize
 
 
+def test_fresh_results_may_be_changed() -> None:
+    """A gradient that repeats one number is an array of its own, not a view."""
+    g = ge.Graph("repeated")
+    x, y = g.parameter("x", (1, 2)), g.parameter("y", (3, 1))
+    g.result("J", ge.sum(ge.tanh(ge.sum(x, axis=1))) + ge.sum(ge.exp(ge.sum(y))))
+    for grad in g.compile(wrt=["x", "y"])(np.ones((1, 2)), np.ones((3, 1)))[1:]:
+        np.subtract(grad, 1.0, out=grad)
+
+
+def test_constants_times_a_number() -> None:
+    """The product of two known vectors is known."""
+    g = ge.Graph("known")
+    s = g.parameter("s")
+    g.result("J", (s * g.constant("c", np.ones(3))) @ g.constant("d", np.arange(3.0)))
+    f = g.compile(wrt="s")
+    assert f(2.0) == (6.0, 3.0)
+    assert "_Forward" not in str(f.source)
+
+
 # --- random graphs ------------------------------------------------------------------------
 
 

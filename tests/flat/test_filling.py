@@ -22,6 +22,9 @@ OF_A_VECTOR: dict[str, Formula] = {
     # W and V are matrices (3, 3); x, which is moved, and y are vectors (3,).
     "numbers that go to one place": lambda x, y, W, V: W @ x[TWICE],
     "a number for each entry": lambda x, y, W, V: ge.sum((x * y)[TWICE]),
+    "more picked than there are": lambda x, y, W, V: ge.softmax(ge.repeat(x * y, 2, axis=0)),
+    "sums so far": lambda x, y, W, V: ge.softmax(ge.cumsum(W @ x)),
+    "a number for many": lambda x, y, W, V: ge.sum((x * y)[np.array([0, 2, 0, 1, 0])]),
     "rows and columns": lambda x, y, W, V: W @ x + x @ V,
     "under two shapes": lambda x, y, W, V: ge.vec(x[:, None] * W) + ge.vec(x[:, None] * V * V),
     "in other orders": lambda x, y, W, V: (W @ x)[ORDER] + V @ x[ORDER],

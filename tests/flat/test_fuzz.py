@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import graphengine as ge
-from graphengine.errors import GraphEngineError, GraphError
+from graphengine.errors import GraphEngineError
 from graphengine.flat import distribution, merging, statements, storage, structure
 from graphengine.graph import Graph, Node
 from graphengine.run import Run
@@ -232,10 +232,7 @@ def jacobians(scene: Scene) -> None:
     wrt = [node.name for node in graph.starts if node.value is None]
     order = ORDERS[seed % 3]
     for reuse in (False, True):
-        try:
-            jf = graph.compile_jacobian(top, wrt, order=order, reuse=reuse)
-        except GraphError:  # a product of which the pattern alone is not known
-            return
+        jf = graph.compile_jacobian(top, wrt, order=order, reuse=reuse)
         for values, run in points(scene):
             for name, got in zip(wrt, called(jf, values), strict=True):
                 want = run.jacobian(top, name).toarray()
