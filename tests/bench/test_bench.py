@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from graphengine.check import Checker
-from graphengine.check.mistakes import arguments, base, layouts, scale, slopes
+from graphengine.check.mistakes import arguments, base, chain, layouts, slopes
 from graphengine.derivation import FormulaDerivation
 from graphengine.spec import load
 from tests.bench import cases
@@ -130,10 +130,11 @@ def test_wrong_diagnoses_are_not_stated_as_certain(*, whole: bool) -> None:
 
 
 NEEDED = [
-    (slopes.wrong_slope, "wrong_slope", "swish_net"),
-    (arguments.wrong_argument, "wrong_argument", "network_cross_entropy"),
+    (slopes.wrong_slope, "wrong_slope", "activations"),
+    (arguments.wrong_argument, "wrong_argument", "two_link_arm"),
+    (chain.diagonal_only, "diagonal_only", "softmax_regression"),
+    (chain.missing_path, "missing_path", "rnn"),
     (layouts.transposed, "transposed", "gaussian_likelihood"),
-    (scale.over_a_batch, "last_only", "iris"),
 ]
 
 
