@@ -16,10 +16,11 @@ from graphengine.spec import load
 from tests.bench import cases
 
 by_file = pytest.mark.parametrize("file", cases.FILES, ids=lambda file: file.stem)
+alone_or_not = pytest.mark.parametrize("whole", [False, True], ids=["alone", "whole"])
 
 
 @cache
-def outcomes(file: Path, *, whole: bool = False) -> tuple[tuple[cases.Case, str, str], ...]:
+def outcomes(file: Path, *, whole: bool) -> tuple[tuple[cases.Case, str, str], ...]:
     """Each wrong case of a file with its verdict, and what was made of its mistakes.
 
     Each is judged by itself, or inside a ``whole`` derivation.
@@ -43,9 +44,10 @@ def test_right_forms_are_right(file: Path) -> None:
         assert report.verdict == "right", f"{case.name}: {case.claims}\n{report}"
 
 
+@alone_or_not
 @by_file
-def test_wrong_claims_are_not_right(file: Path) -> None:
-    for case, verdict, _ in outcomes(file):
+def test_wrong_claims_are_not_right(file: Path, *, whole: bool) -> None:
+    for case, verdict, _ in outcomes(file, whole=whole):
         assert verdict in {"wrong", "error"}, f"{case.name}: {case.claims}"
 
 
@@ -106,9 +108,6 @@ def counts(*, pairs: bool, whole: bool) -> Counter[str]:
         for case, _, outcome in outcomes(file, whole=whole)
         if (len(case.mistakes) > 1) == pairs
     )
-
-
-alone_or_not = pytest.mark.parametrize("whole", [False, True], ids=["alone", "whole"])
 
 
 @alone_or_not

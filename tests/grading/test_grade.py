@@ -318,12 +318,15 @@ def processes_of(folder: Path) -> list[str]:
 
 @pytest.fixture
 def slow(spec: Path, tmp_path: Path) -> Iterator[dict[str, Any]]:
-    """Six slow submissions, each of which writes down that it has run, and by whom."""
-    ran = tmp_path / "ran"
+    """Six submissions, each of which writes down that it has run, and by whom; those after the
+    second are slow until ``quick`` is there.
+    """
+    ran, quick = tmp_path / "ran", tmp_path / "quick"
     files: dict[str, str | bytes] = {
         f"s{k}.py": "import os, time\n"
         f"open({str(ran)!r}, 'a').write(f'{k} {{os.getppid()}}\\n')\n"
-        "time.sleep(0.2)\ndef dJ_dh(h): return 2 * h\n"
+        f"time.sleep(0.2 if {k} < 2 or os.path.exists({str(quick)!r}) else 3)\n"
+        "def dJ_dh(h): return 2 * h\n"
         for k in range(6)
     }
     folder, out = fill(spec, files), tmp_path / "out"
@@ -338,7 +341,14 @@ def slow(spec: Path, tmp_path: Path) -> Iterator[dict[str, Any]]:
         assert time.monotonic() < end
         assert process.poll() is None
         time.sleep(0.02)
-    yield {"process": process, "spec": spec, "folder": folder, "out": out, "ran": ran}
+    yield {
+        "process": process,
+        "spec": spec,
+        "folder": folder,
+        "out": out,
+        "ran": ran,
+        "quick": quick,
+    }
     if process.poll() is None:
         process.kill()
         process.wait()
@@ -370,6 +380,7 @@ def test_an_interrupted_run_continues(how: int, slow: dict[str, Any]) -> None:
     with journal.open("ab") as file:
         file.write(b'{"key": "half a li')
     before = ran.read_text().splitlines()
+    slow["quick"].touch()
     found = grade(slow["spec"], slow["folder"], out, jobs=1)
     assert found.kept == done
     assert [one.score for one in found.grades] == [2.0] * 6
