@@ -154,9 +154,21 @@ def _raised(args: tuple[Any, ...]) -> Any:
 
 
 def _divided(args: tuple[Any, ...]) -> Any:
-    """``x / 1``."""
+    """``x / 1``; of numbers, the logistic function by one exponential: it overflows where the
+    result is next to nothing, of which Python raises an error.
+    """
     x, divisor = args
-    return x if _is_float(x) and is_number(divisor) and divisor == 1 else None
+    if is_number(divisor):
+        return x if _is_float(x) and divisor == 1 else None
+    if not _is_float(x) or x.shape or x.step.call is not np.exp:
+        return None
+    least = x.step.args[0].step
+    if least.call is not np.minimum or not is_number(least.args[1]) or least.args[1] != 0:
+        return None
+    argument = least.args[0]  # a tape records equal calls once
+    if divisor is not 1.0 + np.exp(np.minimum(argument, -argument)):
+        return None
+    return 1.0 / (1.0 + np.exp(-argument))
 
 
 _SIMPLER: dict[np.ufunc, Simpler] = {
