@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
+from types import CodeType
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
@@ -36,6 +38,10 @@ __all__ = ["Compiled", "CompiledJacobian", "compile_graph", "compile_jacobian"]
 FAILED = (ArithmeticError, ValueError, TypeError, LookupError, RuntimeWarning)
 """What Python's numbers and wrong inputs raise, and NumPy's numbers where warnings are errors: the
 graph's own run then gives infinities, or says what is wrong."""
+
+
+SHARED = 10_000
+"""Up to so many characters the code of a program is kept for others with the same text."""
 
 
 class Compiled(Protocol):
@@ -169,10 +175,18 @@ def _function(
     namespace |= {"_FAILED": FAILED, "_otherwise": instead, "_array": array}
     if program.setup:
         exec("\n".join(program.setup), namespace)  # noqa: S102 (the text is the project's own)
-    exec(program.function(guarded=True), namespace)  # noqa: S102 (the same)
+    text = program.function(guarded=True)
+    code = _code(text) if len(text) <= SHARED else compile(text, "<string>", "exec")
+    exec(code, namespace)  # noqa: S102 (the same)
     compiled: Any = namespace[program.name]
     compiled.source, compiled.inputs = Source(program, graph.name), names
     return compiled
+
+
+@lru_cache(maxsize=256)
+def _code(text: str) -> CodeType:
+    """The code of a text, of many graphs alike the same: it is compiled, and gets hot, once."""
+    return compile(text, "<string>", "exec")
 
 
 def _as_float(given: Any) -> float | None:
