@@ -332,9 +332,12 @@ def slow(spec: Path, tmp_path: Path) -> Iterator[dict[str, Any]]:
     folder, out = fill(spec, files), tmp_path / "out"
     command = [sys.executable, "-m", "graphengine", "grade", str(spec), str(folder)]
     command += ["-o", str(out), "--jobs", "1"]
+    # what runs in the background of a shell ignores interrupts, and its children do
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
+    signal.signal(signal.SIGINT, before)
     journal = out / "results.jsonl"
     end = time.monotonic() + 30
     while not journal.exists() or journal.read_bytes().count(b"\n") < 2:
