@@ -271,7 +271,7 @@ def _ours(score: Score, file: Path, case: cases.Case, *, wrong: bool) -> None:
     score.seconds.append(time.perf_counter() - start)
     result = report.claims[0]
     _note(score, case, against=result.verdict != "right", wrong=wrong)
-    score.named += wrong and cases.outcome(result, case.mistakes) == "right"
+    score.named += wrong and cases.outcome(report, case) == "right"
 
 
 def _note(score: Score, case: cases.Case, *, against: bool, wrong: bool) -> None:
