@@ -11,8 +11,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.problem import FUSED_BY_HAND, HAND, REUSE
 from benchmarks.records import Record, peers, ratios, seconds_of, timed
-from benchmarks.report import digits, slope
-from benchmarks.timing import shown
+from benchmarks.timing import digits, shown, slope
 
 COLOURS = {
     REUSE: "#1b6ca8",

@@ -7,7 +7,6 @@ they need matplotlib.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import click
 
 from benchmarks.problem import FUSED_BY_HAND, HAND, REUSE
 from benchmarks.records import Record, Row, memory_text, peers, ratios, read, seconds_of
-from benchmarks.timing import shown
+from benchmarks.timing import digits, shown
 
 PICTURES = Path(__file__).parent / "pictures"
 
@@ -65,11 +64,6 @@ def _ratio(found: dict[str, float], name: str) -> str:
     return digits(found[name]) if name in found else ""
 
 
-def digits(number: float) -> str:
-    """Three digits at most, none of them after the point from 100 on."""
-    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
-
-
 def _bold(text: str) -> str:
     return f"**{text}**" if text else ""
 
@@ -115,18 +109,6 @@ def costs(records: Sequence[Record]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def slope(amounts: Sequence[float], values: Sequence[float]) -> float:
-    """The power with which the values grow: least squares on logarithms, the last 3 decades."""
-    last = [
-        (math.log(amount), math.log(value))
-        for amount, value in zip(amounts, values, strict=True)
-        if amount >= max(amounts) / 1_100
-    ]
-    middle = [sum(one) / len(last) for one in zip(*last, strict=True)]
-    across = sum((x - middle[0]) ** 2 for x, _ in last)
-    return sum((x - middle[0]) * (y - middle[1]) for x, y in last) / across
-
-
 @click.command(help=__doc__)
 @click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 @click.option("--pictures/--no-pictures", default=True, show_default=True)
@@ -141,7 +123,7 @@ def main(files: Sequence[Path], *, pictures: bool) -> None:
         print(costs(chosen))
         print(left_out(chosen))
     if pictures:
-        from benchmarks import drawing
+        from benchmarks import drawing  # needs matplotlib
 
         PICTURES.mkdir(exist_ok=True)
         for path in [*drawing.bars(table, PICTURES), *drawing.growth(growing, PICTURES)]:

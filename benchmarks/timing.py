@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import gc
+import math
 import os
 import platform
 import random
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -101,6 +102,23 @@ def shown(seconds: float) -> str:
         if seconds >= scale:
             return f"{seconds / scale:.3g} {unit}"
     return f"{seconds / 1e-9:.3g} ns"
+
+
+def digits(number: float) -> str:
+    """Three digits at most, none of them after the point from 100 on."""
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
+
+
+def slope(amounts: Sequence[float], values: Sequence[float]) -> float:
+    """The power with which the values grow: least squares on logarithms, the last 3 decades."""
+    last = [
+        (math.log(amount), math.log(value))
+        for amount, value in zip(amounts, values, strict=True)
+        if amount >= max(amounts) / 1_100
+    ]
+    middle = [sum(one) / len(last) for one in zip(*last, strict=True)]
+    across = sum((x - middle[0]) ** 2 for x, _ in last)
+    return sum((x - middle[0]) * (y - middle[1]) for x, y in last) / across
 
 
 def today() -> str:

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks import __main__ as command
-from benchmarks import growth, measuring, records, report
+from benchmarks import growth, measuring, records, report, timing
 from benchmarks.problem import HAND, REUSE
 from benchmarks.running import Way
 
@@ -98,9 +98,9 @@ def test_costs_are_told_for_each_node() -> None:
 
 def test_the_slope_is_the_power_of_the_last_three_decades() -> None:
     amounts = [1, 10, 100, 1_000, 10_000]
-    assert report.slope(amounts, [5 * amount**2 for amount in amounts]) == pytest.approx(2)
+    assert timing.slope(amounts, [5 * amount**2 for amount in amounts]) == pytest.approx(2)
     linear = [1e9, *(3 * amount for amount in amounts[1:])]  # what is smaller does not count
-    assert report.slope(amounts, linear) == pytest.approx(1)
+    assert timing.slope(amounts, linear) == pytest.approx(1)
 
 
 def grown() -> list[dict[str, Any]]:
