@@ -394,9 +394,9 @@ class Graph:
         constants left out, and returns a tuple: the outputs (the result by default) in their
         shapes, then the gradients of ``of`` (the result by default; it has one entry), each in
         the shape of its node; the one value alone where there is one.  Numbers are Python floats.
-        A graph without arrays computes with the numbers as they are given.  With ``reuse`` the
-        arrays that are returned, and all others, are buffers that the next call fills again:
-        copy what is to be kept.
+        With ``reuse`` the arrays that are returned, and all others, are buffers that the next call
+        fills again: copy what is to be kept, or changed.  With ``fused`` numba compiles loops
+        over what needs no library's call (the extra ``fast``).
 
         Its text is ``source``, which runs by itself.  What Python's numbers cannot do (a division
         by zero, the logarithm of zero) is computed by :meth:`run`; so are errors.
@@ -428,7 +428,7 @@ class Graph:
         ``scipy.sparse.csr_array`` of ``size of`` rows and ``size wrt`` columns.  The pattern is
         found once; a call computes the numbers alone and writes them to their places.  The arrays
         of the pattern are shared by all results, and read-only.  With ``reuse`` each call fills
-        and returns the same matrices.
+        and returns the same matrices; ``fused`` is as in :meth:`compile`.
 
         The nodes in between are eliminated in the ``order`` that takes fewest multiplications:
         "auto" compares forward, reverse and the cheapest node first; ``plan`` says what was done.
