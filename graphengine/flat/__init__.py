@@ -9,9 +9,9 @@ done once.  (Flat code: lecture.md, section 3.)
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from types import CodeType
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
@@ -41,7 +41,20 @@ graph's own run then gives infinities, or says what is wrong."""
 
 
 SHARED = 10_000
-"""Up to so many characters the code of a program is kept for others with the same text."""
+"""Up to so many characters graphs with the same program share its code and its globals: Python
+makes both faster the more often they are used."""
+
+
+_LIBRARIES: dict[str, Any] = {
+    "np": np,
+    "math": math,
+    "scipy": scipy,
+    "blas": blas,
+    "lapack": lapack,
+    "_FAILED": FAILED,
+    "_array": array,
+}
+"""What all programs call."""
 
 
 class Compiled(Protocol):
@@ -161,9 +174,6 @@ def _function(
 ) -> Any:
     """The program as a function; what fails in it is handed to ``otherwise``."""
     names = tuple(recorded.inputs)
-    namespace: dict[str, Any] = {"np": np, "math": math, "scipy": scipy}
-    namespace |= {"blas": blas, "lapack": lapack}
-    namespace |= {**program.constants, **program.functions, **loops(program)}
 
     def instead(*args: Any) -> Any:
         if program.witness and any(type(arg) is not float for arg in args):
@@ -172,21 +182,27 @@ def _function(
                 return compiled(*numbers)
         return otherwise(_for_run(graph, names, args))
 
-    namespace |= {"_FAILED": FAILED, "_otherwise": instead, "_array": array}
-    if program.setup:
-        exec("\n".join(program.setup), namespace)  # noqa: S102 (the text is the project's own)
+    own = {**program.constants, **program.functions, **loops(program)}
     text = program.function(guarded=True)
-    code = _code(text) if len(text) <= SHARED else compile(text, "<string>", "exec")
-    exec(code, namespace)  # noqa: S102 (the same)
-    compiled: Any = namespace[program.name]
+    if not own and not program.setup and len(text) <= SHARED:
+        compiled: Any = _maker(text, program.name)(instead)
+    else:
+        namespace = {**_LIBRARIES, **own, "_otherwise": instead}
+        if program.setup:
+            exec("\n".join(program.setup), namespace)  # noqa: S102 (the text is the project's own)
+        exec(text, namespace)  # noqa: S102 (the same)
+        compiled = namespace[program.name]
     compiled.source, compiled.inputs = Source(program, graph.name), names
     return compiled
 
 
 @lru_cache(maxsize=256)
-def _code(text: str) -> CodeType:
-    """The code of a text, of many graphs alike the same: it is compiled, and gets hot, once."""
-    return compile(text, "<string>", "exec")
+def _maker(text: str, name: str) -> Callable[[Callable[..., Any]], Any]:
+    """What makes the functions of one text, which differ in what is done ``_otherwise`` alone."""
+    namespace = dict(_LIBRARIES)
+    inside = textwrap.indent(text, "    ")
+    exec(f"def _made(_otherwise):\n{inside}\n    return {name}\n", namespace)  # noqa: S102 (the same)
+    return cast("Callable[[Callable[..., Any]], Any]", namespace["_made"])
 
 
 def _as_float(given: Any) -> float | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -20,6 +21,12 @@ from graphengine.tracing import known
 __all__ = ["Fill", "Target", "filled"]
 
 Table: TypeAlias = NDArray[np.intp]
+
+FEW = 9
+"""Parts that the places of one array fall into, at most: a square with its edges and corners."""
+
+MANY = 500
+"""Places of a part on the average, at least: for fewer a table takes less time than the calls."""
 
 
 @dataclass(frozen=True)
@@ -156,9 +163,9 @@ def _targets(
     targets: list[Target] = []
 
     def put(value: Any, slots: Table, *, adds: bool) -> None:
-        places = _places(slots)
-        targets.append(Target(places, adds))
-        values.append(value if isinstance(places, Strided) else value.reshape(-1))
+        for part, places in _parts(value, slots):
+            targets.append(Target(places, adds))
+            values.append(part)
 
     for value, slots in sorted(moving, key=lambda one: -one[1].size):
         flat = slots.reshape(-1)
@@ -190,6 +197,48 @@ def _together(value: Any, flat: Table) -> tuple[Any, Table]:
     """Numbers that go to one place, added up."""
     places, back = np.unique(flat, return_inverse=True)
     return np.bincount(back, value.reshape(-1), minlength=len(places)), places
+
+
+def _parts(value: Any, slots: Table) -> list[tuple[Any, Places]]:
+    """The value and its places; of large ones a few parts whose places are evenly spaced (a grid's
+    edges and its inner part), as views are faster than a table.
+    """
+    boxes = _boxes(value, slots, min(FEW, slots.size // MANY))
+    return boxes or [(value.reshape(-1), slots.reshape(-1))]
+
+
+def _boxes(value: Any, slots: Table, most: int) -> list[tuple[Any, Places]]:
+    """Evenly spaced parts, at most so many; none where there would be more."""
+    places = _places(slots)
+    if isinstance(places, Strided):
+        return [(value, places)]
+    for axis in range(slots.ndim):
+        cuts = _cuts(np.moveaxis(slots, axis, 0))
+        found: list[tuple[Any, Places]] = []
+        for start, stop in pairwise(cuts) if 2 < len(cuts) <= most + 1 else ():
+            part = (slice(None),) * axis + (slice(start, stop),)
+            inner = _boxes(value[part], slots[part], most - len(found))
+            if not inner:
+                break
+            found += inner
+        else:
+            if found:
+                return found
+    return []
+
+
+def _cuts(slots: Table) -> list[int]:
+    """Where parts along the first axis begin and end in which the places move by equal steps."""
+    lines = slots.reshape(len(slots), -1)
+    moved = np.diff(lines, axis=0)
+    alike = (moved == moved[:, :1]).all(axis=1)
+    cuts = [0]
+    while cuts[-1] < len(lines):
+        start, stop = cuts[-1], cuts[-1] + 1
+        while stop < len(lines) and alike[stop - 1] and moved[stop - 1, 0] == moved[start, 0]:
+            stop += 1
+        cuts.append(stop)
+    return cuts
 
 
 def _places(slots: Table) -> Places:

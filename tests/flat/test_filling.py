@@ -116,3 +116,36 @@ def test_a_reused_matrix_is_filled_again() -> None:
     second = jf(np.ones(3), np.array([2.0, 3.0, 4.0]))
     assert first is second
     assert np.array_equal(second.toarray(), STAYS + np.diag([2.0, 3.0, 4.0]))
+
+
+def _grid(n: int, *, edges: bool) -> Graph:
+    """A field times its neighbours in two directions, with a frame of zeros or going round."""
+    g = ge.Graph("grid")
+    u = g.parameter("u", (n, n))
+    if edges:
+        down = ge.concatenate([u[1:], np.zeros((1, n))], axis=0)
+        right = ge.concatenate([u[:, 1:], np.zeros((n, 1))], axis=1)
+    else:
+        round_ = np.roll(np.arange(n), -1)
+        down, right = u[round_], u[:, round_]
+    g.result("r", u * down + ge.exp(u) * right)
+    return g
+
+
+@each_kind
+@pytest.mark.parametrize("edges", [False, True], ids=["round", "edges"])
+@pytest.mark.parametrize("n", [4, 48])
+def test_of_a_grid(n: int, edges: bool, reuse: bool) -> None:
+    """Large ones are filled in parts, by views for the edges and for what is inside."""
+    g = _grid(n, edges=edges)
+    jf = g.compile_jacobian("r", "u", reuse=reuse)
+    for seed in (0, 1, 0):
+        values = {"u": np.random.default_rng(seed).normal(size=(n, n))}
+        wanted = g.run(values).jacobian("r", "u")
+        for program in (jf, alone(jf.source)):
+            same_matrix(program(**values), wanted)
+
+
+def test_edges_of_a_large_grid_need_no_table() -> None:
+    assert "[c" in str(_grid(4, edges=True).compile_jacobian("r", "u").source)
+    assert "[c" not in str(_grid(48, edges=True).compile_jacobian("r", "u").source)
