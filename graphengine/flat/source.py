@@ -7,7 +7,7 @@ import inspect
 import textwrap
 import zlib
 from collections import UserString
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Any
 
@@ -87,10 +87,9 @@ def array(given):  # type: ignore[no-untyped-def]  # its text stands in programs
 def _helpers(program: Program) -> Iterator[str]:
     """The text of the functions that the program calls."""
     if not program.numbers_alone:
-        text = textwrap.dedent(inspect.getsource(array))
-        yield "def _array(given):" + text[text.index("\n") :]
+        yield _headed("def _array(given):", array)
     if any(_packed(value) for value in program.constants.values()):
-        yield textwrap.dedent(inspect.getsource(_unpacked)) + "\n"
+        yield _headed("def _unpacked(text, dtype, shape):", _unpacked) + "\n"
     for name, function in program.functions.items():
         if hasattr(function, "text"):  # of a compiled loop
             yield f"{function.text}\n"
@@ -103,6 +102,12 @@ def _helpers(program: Program) -> Iterator[str]:
         head = text.index("def ")
         rest = text[text.index("(", head) :]
         yield f"def {name}{_untyped(rest)}\n"
+
+
+def _headed(head: str, function: Callable[..., Any]) -> str:
+    """A function's text under this first line."""
+    text = inspect.getsource(function)
+    return head + text[text.index("\n") :]
 
 
 def _untyped(text: str) -> str:
